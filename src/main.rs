@@ -1,0 +1,3 @@
+//! The `cratehold` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The registry: sparse index, lockfiles, downloads. Knows nothing of archives.
