@@ -44,16 +44,8 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(text: &str, what: &'static str, expected: &'static str) -> InvalidId {
-        let text = text
-            .chars()
-            .take(80)
-            .flat_map(char::escape_default)
-            .collect();
-        InvalidId {
-            text,
-            what,
-            expected,
-        }
+        let text = text.chars().take(80).flat_map(char::escape_default).collect();
+        InvalidId { text, what, expected }
     }
 }
 
@@ -100,13 +92,7 @@ impl CrateName {
 /// The key of any text that may be a crate name; see [`CrateName::key`].
 pub fn name_key(name: &str) -> String {
     name.chars()
-        .map(|c| {
-            if c == '-' {
-                '_'
-            } else {
-                c.to_ascii_lowercase()
-            }
-        })
+        .map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() })
         .collect()
 }
 
@@ -182,9 +168,7 @@ impl PartialOrd for Version {
 impl Ord for Version {
     /// Semver precedence; build metadata, then text, break ties.
     fn cmp(&self, other: &Version) -> std::cmp::Ordering {
-        self.parsed
-            .cmp(&other.parsed)
-            .then_with(|| self.text.cmp(&other.text))
+        self.parsed.cmp(&other.parsed).then_with(|| self.text.cmp(&other.text))
     }
 }
 
@@ -251,9 +235,6 @@ mod tests {
         assert_ne!(plain, build);
         assert!(plain < build);
         assert!("1.0".parse::<Version>().is_err());
-        assert_eq!(
-            "serde@1.0.0".parse::<Release>().unwrap().to_string(),
-            "serde@1.0.0"
-        );
+        assert_eq!("serde@1.0.0".parse::<Release>().unwrap().to_string(), "serde@1.0.0");
     }
 }

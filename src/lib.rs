@@ -6,5 +6,6 @@
 //! module may know what.
 
 pub mod deflate;
+pub mod format;
 pub mod ids;
 pub mod registry;

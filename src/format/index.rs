@@ -1,0 +1,245 @@
+//! Index segments: digest to place. Spec section 6.2.
+
+use super::{Damaged, pages, u32_at, u64_at};
+use crate::ids::Digest;
+
+const MAGIC: &[u8; 8] = b"CRHINDX1";
+/// One entry's size. [R 6.5]
+pub const ENTRY_BYTES: usize = 64;
+
+/// What an entry says of its digest. [R 6.6]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A crate file is held.
+    Blob = 1,
+    /// A seed frame is held.
+    Seed = 2,
+    /// Held once, now erased; older entries of this digest no longer count.
+    Purged = 3,
+}
+
+/// Where an object lies and what it costs to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The object.
+    pub digest: Digest,
+    /// The pack it lies in.
+    pub pack: u32,
+    /// Where its metadata frame begins.
+    pub record_offset: u32,
+    /// Metadata frame and zstd frame together.
+    pub record_bytes: u32,
+    /// Length of the crate file.
+    pub crate_bytes: u32,
+    /// Length of the content.
+    pub content_bytes: u32,
+    /// See [`super::pack::RecordMeta::chain_bytes`].
+    pub chain_bytes: u64,
+    /// Whether it is held, and as what.
+    pub kind: EntryKind,
+    /// As in the record.
+    pub engine: u8,
+    /// As in the record, at most 255.
+    pub chain_depth: u8,
+}
+
+impl Entry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.digest.0);
+        for field in [
+            self.pack,
+            self.record_offset,
+            self.record_bytes,
+            self.crate_bytes,
+            self.content_bytes,
+        ] {
+            out.extend(field.to_le_bytes());
+        }
+        out.extend(self.chain_bytes.to_le_bytes());
+        out.extend([self.kind as u8, self.engine, self.chain_depth, 0]);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Entry, Damaged> {
+        let kind = match bytes[60] {
+            1 => EntryKind::Blob,
+            2 => EntryKind::Seed,
+            3 => EntryKind::Purged,
+            other => return Err(Damaged::new("index entry kind", 60, "1, 2 or 3", other)),
+        };
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&bytes[..32]);
+        Ok(Entry {
+            digest: Digest(digest),
+            pack: u32_at(bytes, 32),
+            record_offset: u32_at(bytes, 36),
+            record_bytes: u32_at(bytes, 40),
+            crate_bytes: u32_at(bytes, 44),
+            content_bytes: u32_at(bytes, 48),
+            chain_bytes: u64_at(bytes, 52),
+            kind,
+            engine: bytes[61],
+            chain_depth: bytes[62],
+        })
+    }
+}
+
+/// Builds a segment; `entries` must be sorted by digest, each digest once.
+pub fn encode(generation: u64, entries: &[Entry]) -> Vec<u8> {
+    // About 16 entries a bucket: one page of entries for most lookups, and a
+    // fanout that is a 256th of the entries. [R 6.4]
+    let fanout_bits = (entries.len() as u64 / 16).checked_ilog2().unwrap_or(0).min(24);
+    let mut body = Vec::with_capacity((4 << fanout_bits) + 64 + entries.len() * ENTRY_BYTES);
+    let mut at = 0;
+    for bucket in 0..=1u64 << fanout_bits {
+        while at < entries.len() && bucket_of(&entries[at].digest, fanout_bits) < bucket {
+            at += 1;
+        }
+        body.extend((at as u32).to_le_bytes());
+    }
+    body.resize(body.len().next_multiple_of(ENTRY_BYTES), 0);
+    let entries_offset = body.len() as u64;
+    entries.iter().for_each(|entry| entry.encode(&mut body));
+    let fields = [entries.len() as u64, u64::from(fanout_bits), entries_offset];
+    pages::encode(MAGIC, generation, &fields, &body)
+}
+
+fn bucket_of(digest: &Digest, fanout_bits: u32) -> u64 {
+    let first = u32::from_be_bytes([digest.0[0], digest.0[1], digest.0[2], digest.0[3]]);
+    u64::from(first) >> (32 - fanout_bits)
+}
+
+/// An index segment, read in place.
+#[derive(Debug)]
+pub struct IndexSegment<B> {
+    pages: pages::Pages<B>,
+    entry_count: u64,
+    fanout_bits: u32,
+    entries_offset: u64,
+}
+
+impl<B: AsRef<[u8]>> IndexSegment<B> {
+    /// Checks the header only, whatever the size.
+    ///
+    /// # Errors
+    /// On any mismatch.
+    pub fn open(bytes: B) -> Result<IndexSegment<B>, Damaged> {
+        let pages = pages::Pages::open(bytes, MAGIC)?;
+        let (entry_count, fanout_bits, entries_offset) = (pages.field(0), pages.field(1), pages.field(2));
+        let end = entry_count
+            .checked_mul(ENTRY_BYTES as u64)
+            .and_then(|n| n.checked_add(entries_offset));
+        if fanout_bits > 24 || entries_offset < 4 * ((1 << fanout_bits) + 1) || end != Some(pages.body_bytes()) {
+            return Err(Damaged::new(
+                "index layout",
+                32,
+                "sections that fill the body",
+                format!("{entry_count} entries"),
+            ));
+        }
+        Ok(IndexSegment {
+            pages,
+            entry_count,
+            fanout_bits: fanout_bits as u32,
+            entries_offset,
+        })
+    }
+
+    /// How many entries.
+    pub fn entry_count(&self) -> u64 {
+        self.entry_count
+    }
+
+    /// Entry `i` in digest order.
+    ///
+    /// # Errors
+    /// When it does not exist or its page is damaged.
+    pub fn entry(&self, i: u64) -> Result<Entry, Damaged> {
+        Entry::decode(self.raw(i)?)
+    }
+
+    fn raw(&self, i: u64) -> Result<&[u8], Damaged> {
+        let at = self.entries_offset.saturating_add(i.saturating_mul(ENTRY_BYTES as u64));
+        self.pages.get(at, ENTRY_BYTES as u64)
+    }
+
+    /// The entry of `digest`, if there is one.
+    ///
+    /// # Errors
+    /// When a page that the search touches is damaged.
+    pub fn find(&self, digest: &Digest) -> Result<Option<Entry>, Damaged> {
+        let fanout = self.pages.get(4 * bucket_of(digest, self.fanout_bits), 8)?;
+        let (mut low, mut high) = (u64::from(u32_at(fanout, 0)), u64::from(u32_at(fanout, 4)));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let raw = self.raw(middle)?;
+            match raw[..32].cmp(&digest.0[..]) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Entry::decode(raw).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// All entries, by digest.
+    pub fn entries(&self) -> impl Iterator<Item = Result<Entry, Damaged>> + '_ {
+        (0..self.entry_count).map(|i| self.entry(i))
+    }
+
+    /// Checks every page and the order of the entries. [R 6.7]
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn verify(&self) -> Result<(), Damaged> {
+        self.pages.verify()?;
+        let mut last = None;
+        for (i, entry) in self.entries().enumerate() {
+            let digest = entry?.digest;
+            if last >= Some(digest) || self.find(&digest)?.is_none() {
+                return Err(Damaged::new("index order", i as u64, "ascending digests", digest));
+            }
+            last = Some(digest);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn sample(n: u32) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = (0..n)
+            .map(|i| Entry {
+                digest: Digest::of(&i.to_le_bytes()),
+                pack: 1 + i / 100,
+                record_offset: i * 3,
+                record_bytes: 900,
+                crate_bytes: 1000,
+                content_bytes: 5000,
+                chain_bytes: 1 << 33,
+                kind: EntryKind::Blob,
+                engine: 3,
+                chain_depth: 2,
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.digest);
+        entries
+    }
+
+    #[test]
+    fn finds_what_is_there_and_nothing_else() {
+        for n in [0, 1, 15, 16, 17, 100, 5000] {
+            let entries = sample(n);
+            let bytes = encode(1, &entries);
+            let segment = IndexSegment::open(&bytes[..]).unwrap();
+            segment.verify().unwrap();
+            for entry in &entries {
+                assert_eq!(segment.find(&entry.digest), Ok(Some(*entry)));
+            }
+            assert_eq!(segment.find(&Digest::of(b"absent")), Ok(None));
+            assert_eq!(segment.find(&Digest([0; 32])), Ok(None));
+            assert_eq!(segment.find(&Digest([255; 32])), Ok(None));
+        }
+    }
+}
