@@ -5,7 +5,8 @@
 //! place that says what the bytes on disk mean; `ARCHITECTURE.md` says which
 //! module may know what.
 
+pub mod archive;
 pub mod deflate;
 pub mod format;
 pub mod ids;
-pub mod registry;
+pub mod store;

@@ -1,1 +1,193 @@
 //! Undoing and redoing the gzip layer of crate files. Pure: no I/O.
+//!
+//! A crate file is its tar deflated by one of a few deflate implementations. If
+//! one of them gives the same bytes again, the tar and a small [`Recipe`] are all
+//! that needs storing. Spec section 8.
+
+mod engines;
+mod gzip;
+
+pub use engines::Engine;
+pub use gzip::{UndoError, gunzip, unpack_limit_bytes};
+
+use std::ops::ControlFlow;
+
+/// What turns a tar back into the crate file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// Who deflated it.
+    pub engine: Engine,
+    /// The gzip header, exactly.
+    pub header: Vec<u8>,
+    /// Everything behind the deflate stream, exactly.
+    pub trailer: Vec<u8>,
+}
+
+/// A crate file with its gzip layer undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undone {
+    /// What was inside.
+    pub tar: Vec<u8>,
+    /// None when no engine gives the same bytes again.
+    pub recipe: Option<Recipe>,
+}
+
+/// An engine failed; this is a defect of the engine, not of the input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("engine {0} failed")]
+pub struct RedoError(pub &'static str);
+
+/// Undoes `crate_file` and finds the engine that made it, trying `guess` first.
+///
+/// Each trial compares the output as it is produced and ends at the first
+/// difference, so that a wrong guess costs little.
+///
+/// # Errors
+/// When it is not a whole and consistent gzip file, or unpacks to more than
+/// cargo itself would take.
+pub fn undo(crate_file: &[u8], guess: Option<Engine>) -> Result<Undone, UndoError> {
+    let parts = gzip::parse(crate_file)?;
+    let order = guess.into_iter().chain(Engine::likely_order(parts.header[9]));
+    let mut tried = Vec::new();
+    for engine in order {
+        if tried.contains(&engine) {
+            continue;
+        }
+        tried.push(engine);
+        let mut rest = parts.stream;
+        let finished = engine.deflate(&parts.tar, &mut |out| match rest.strip_prefix(out) {
+            Some(behind) => {
+                rest = behind;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        });
+        if finished == Ok(true) && rest.is_empty() {
+            let recipe = Recipe {
+                engine,
+                header: parts.header.to_vec(),
+                trailer: parts.trailer.to_vec(),
+            };
+            return Ok(Undone {
+                tar: parts.tar,
+                recipe: Some(recipe),
+            });
+        }
+    }
+    Ok(Undone {
+        tar: parts.tar,
+        recipe: None,
+    })
+}
+
+/// The crate file that `recipe` makes of `tar`.
+///
+/// # Errors
+/// When the engine fails.
+pub fn redo(tar: &[u8], recipe: &Recipe) -> Result<Vec<u8>, RedoError> {
+    let mut out = Vec::with_capacity(recipe.header.len() + recipe.trailer.len() + tar.len() / 4);
+    out.extend_from_slice(&recipe.header);
+    recipe.engine.deflate(tar, &mut |bytes| {
+        out.extend_from_slice(bytes);
+        ControlFlow::Continue(())
+    })?;
+    out.extend_from_slice(&recipe.trailer);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Digest;
+
+    /// Words of a small vocabulary in pseudo-random order: compresses as source does.
+    fn prose(bytes: usize) -> Vec<u8> {
+        let words = [
+            "fn ", "let ", "self.", "(x)", "\n    ", "mut ", "pub ", "struct ", "impl ", "->", "0x1f", ";",
+        ];
+        let (mut state, mut out) = (1u64, Vec::new());
+        while out.len() < bytes {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            out.extend_from_slice(words[(state >> 33) as usize % words.len()].as_bytes());
+            if state >> 60 == 0 {
+                out.extend((state >> 20).to_string().bytes());
+            }
+        }
+        out
+    }
+
+    fn standard(engine: Engine, tar: &[u8]) -> Vec<u8> {
+        let header = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255];
+        let trailer = [crc32fast::hash(tar).to_le_bytes(), (tar.len() as u32).to_le_bytes()].concat();
+        redo(
+            tar,
+            &Recipe {
+                engine,
+                header,
+                trailer,
+            },
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn every_engine_round_trips_and_is_recognised() {
+        for bytes in [0, 1, 10, 70_000, 400_000] {
+            let tar = prose(bytes);
+            for engine in Engine::ALL {
+                let file = standard(engine, &tar);
+                let undone = undo(&file, None).unwrap();
+                assert_eq!(undone.tar, tar);
+                let recipe = undone.recipe.unwrap();
+                assert_eq!(redo(&tar, &recipe).unwrap(), file, "{engine:?} {bytes}");
+            }
+        }
+    }
+
+    /// [R 8.2] The engines' bytes must never change: archives depend on them.
+    #[test]
+    fn engines_give_their_golden_bytes() {
+        let tar = prose(300_000);
+        let found: Vec<String> = Engine::ALL
+            .iter()
+            .map(|&engine| Digest::of(&standard(engine, &tar)).to_string()[..16].to_owned())
+            .collect();
+        assert_eq!(found, GOLDEN);
+    }
+
+    const GOLDEN: [&str; 5] = [
+        "5a84799926bb5b66",
+        "7af3168580df627d",
+        "0308c1c8bebd09bb",
+        "abc897bc7a50ac67",
+        "abc897bc7a50ac67",
+    ];
+
+    #[test]
+    fn another_deflate_has_no_recipe() {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&prose(50_000)).unwrap();
+        let undone = undo(&encoder.finish().unwrap(), Some(Engine::Zlib9Mem8)).unwrap();
+        assert_eq!(undone.recipe, None);
+        assert_eq!(undone.tar, prose(50_000));
+    }
+
+    #[test]
+    fn cut_and_flipped_files_are_errors_or_harmless() {
+        let tar = prose(3000);
+        let file = standard(Engine::Zlib9Mem8, &tar);
+        for at in 0..file.len() {
+            assert!(undo(&file[..at], None).is_err(), "cut at {at}");
+            let mut bad = file.clone();
+            bad[at] ^= 4;
+            if let Ok(undone) = undo(&bad, None) {
+                assert_eq!(undone.tar, tar, "flip at {at}");
+                let redone = undone.recipe.map(|recipe| redo(&tar, &recipe).unwrap());
+                assert!(redone.is_none_or(|redone| redone == bad), "flip at {at}");
+            }
+        }
+    }
+}

@@ -61,6 +61,13 @@ impl Events {
         })
     }
 
+    /// Adds all of `newer` behind what is here.
+    pub fn append(&mut self, newer: Events) {
+        for (name, events) in newer.0 {
+            self.0.entry(name).or_default().extend(events);
+        }
+    }
+
     /// How many events there are.
     pub fn event_count(&self) -> u64 {
         self.0.values().map(|events| events.len() as u64).sum()

@@ -1,0 +1,177 @@
+//! Turning a crate file into a record: undo, compress against a base, check.
+
+use super::Error;
+use super::chain::decode_bytes;
+use crate::deflate::{self, Engine};
+use crate::format::pack::{RecordKind, RecordMeta};
+use crate::ids::{Digest, Release};
+use zstd::zstd_safe::{CCtx, CParameter};
+
+/// The zstd level of `sync` and `import`; the benchmark says why.
+pub const DEFAULT_LEVEL: i32 = 12;
+/// The level for crate files stored as they came.
+const RAW_LEVEL: i32 = 19;
+/// A chain may cost as much as this many content bytes to read, or four times
+/// the object's own, whichever is more (design measurements: about 15 ms).
+const CHAIN_BUDGET_BYTES: u64 = 32 << 20;
+const CHAIN_BUDGET_FACTOR: u64 = 4;
+
+/// How to store.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodeOptions {
+    /// zstd's level, 1 to 22.
+    pub level: i32,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> EncodeOptions {
+        EncodeOptions { level: DEFAULT_LEVEL }
+    }
+}
+
+/// A crate file undone to what will be stored.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub digest: Digest,
+    pub crate_bytes: u64,
+    pub bytes: Vec<u8>,
+    pub recipe: Option<deflate::Recipe>,
+}
+
+/// Whether `content_bytes` on top of a base that costs `base_chain_bytes` is
+/// within the chain budget.
+pub(super) fn within_budget(content_bytes: u64, base_chain_bytes: u64) -> bool {
+    content_bytes + base_chain_bytes <= CHAIN_BUDGET_BYTES.max(CHAIN_BUDGET_FACTOR * content_bytes)
+}
+
+/// Undoes `crate_file`. What no engine reproduces is kept as it came.
+pub(super) fn undo(crate_file: Vec<u8>, digest: Digest, guess: Option<Engine>) -> Result<Content, Error> {
+    let crate_bytes = crate_file.len() as u64;
+    match deflate::undo(&crate_file, guess) {
+        Ok(deflate::Undone {
+            tar,
+            recipe: Some(recipe),
+        }) => Ok(Content {
+            digest,
+            crate_bytes,
+            bytes: tar,
+            recipe: Some(recipe),
+        }),
+        // Its checksum is right, so these are the crate's bytes, odd as they are.
+        Ok(_) | Err(_) => Ok(Content {
+            digest,
+            crate_bytes,
+            bytes: crate_file,
+            recipe: None,
+        }),
+    }
+}
+
+/// The base a record is compressed against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub digest: Digest,
+    pub content: &'a [u8],
+    pub chain_depth: u32,
+    pub chain_bytes: u64,
+}
+
+/// The record's metadata and its frame, decoded again and compared.
+pub(super) fn encode(
+    release: &Release,
+    content: &Content,
+    base: Option<Base<'_>>,
+    options: EncodeOptions,
+) -> Result<(RecordMeta, Vec<u8>), Error> {
+    let fail = |cause: String| Error::Rejected(format!("{release}: cannot be compressed: {cause}"));
+    let level = if content.recipe.is_some() {
+        options.level
+    } else {
+        RAW_LEVEL
+    };
+    let frame = compress(&content.bytes, base.map(|base| base.content), level).map_err(fail)?;
+    let back = decode_bytes(&frame, content.bytes.len() as u64, base.map(|base| base.content)).map_err(fail)?;
+    if back != content.bytes {
+        return Err(fail("zstd did not give back what it was given".into()));
+    }
+    let content_crc32 = crc32fast::hash(&content.bytes);
+    let mut meta = RecordMeta {
+        kind: RecordKind::Blob as u8,
+        digest: content.digest.0,
+        name: release.name.to_string(),
+        version: release.version.to_string(),
+        crate_bytes: content.crate_bytes,
+        content_bytes: content.bytes.len() as u64,
+        content_crc32,
+        frame_bytes: frame.len() as u64,
+        frame_crc32: crc32fast::hash(&frame),
+        base: base.map(|base| base.digest.0),
+        chain_depth: base.map_or(0, |base| base.chain_depth + 1),
+        chain_bytes: content.bytes.len() as u64 + base.map_or(0, |base| base.chain_bytes),
+        transform: 0,
+        engine: 0,
+        gzip_os: 0,
+        gzip_header: None,
+        gzip_trailer: None,
+    };
+    if let Some(recipe) = &content.recipe {
+        meta.engine = recipe.engine.number();
+        meta.gzip_os = recipe.header.get(9).copied().unwrap_or(255);
+        meta.gzip_header = (recipe.header != standard_header(&meta)).then(|| recipe.header.clone());
+        meta.gzip_trailer = (recipe.trailer != standard_trailer(&meta)).then(|| recipe.trailer.clone());
+    }
+    Ok((meta, frame))
+}
+
+/// The gzip header that cargo writes. [R 8.3]
+fn standard_header(meta: &RecordMeta) -> Vec<u8> {
+    let mut header = vec![0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 2, meta.gzip_os];
+    header.extend_from_slice(format!("{}-{}.crate\0", meta.name, meta.version).as_bytes());
+    header
+}
+
+/// The gzip trailer of RFC 1952. [R 8.4]
+fn standard_trailer(meta: &RecordMeta) -> Vec<u8> {
+    [
+        meta.content_crc32.to_le_bytes(),
+        (meta.content_bytes as u32).to_le_bytes(),
+    ]
+    .concat()
+}
+
+/// The crate file that `content` stands for, not yet checked against its digest.
+pub(super) fn redo(meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, String> {
+    if meta.engine == 0 {
+        return Ok(content.to_vec());
+    }
+    let engine = Engine::from_number(meta.engine)
+        .ok_or_else(|| format!("needs engine {}: a newer cratehold is needed", meta.engine))?;
+    let recipe = deflate::Recipe {
+        engine,
+        header: meta.gzip_header.clone().unwrap_or_else(|| standard_header(meta)),
+        trailer: meta.gzip_trailer.clone().unwrap_or_else(|| standard_trailer(meta)),
+    };
+    deflate::redo(content, &recipe).map_err(|error| error.to_string())
+}
+
+fn compress(content: &[u8], base: Option<&[u8]>, level: i32) -> Result<Vec<u8>, String> {
+    let zstd = |code| zstd::zstd_safe::get_error_name(code).to_owned();
+    let reach = content.len() + base.map_or(0, <[u8]>::len);
+    // The window must reach back over the whole base. [R 5.7]
+    let window_log = usize::BITS - reach.leading_zeros();
+    let mut context = CCtx::create();
+    for parameter in [
+        CParameter::CompressionLevel(level),
+        CParameter::WindowLog(window_log.clamp(10, 30)),
+        CParameter::EnableLongDistanceMatching(reach > 1 << 20),
+        CParameter::ChecksumFlag(false),
+    ] {
+        context.set_parameter(parameter).map_err(zstd)?;
+    }
+    if let Some(base) = base {
+        context.ref_prefix(base).map_err(zstd)?;
+    }
+    let mut frame = Vec::with_capacity(zstd::zstd_safe::compress_bound(content.len()));
+    context.compress2(&mut frame, content).map_err(zstd)?;
+    Ok(frame)
+}

@@ -1,0 +1,249 @@
+//! Taking crate files in on all cores: undoing in parallel by file, compressing
+//! in order by crate, so that each version finds its base.
+
+use super::encode::{self, Base, Content, EncodeOptions};
+use super::{Error, Writer};
+use crate::deflate::Engine;
+use crate::ids::{Digest, Release, Version};
+use crossbeam_channel::Receiver;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A bound on the bytes in flight.
+#[derive(Debug)]
+pub struct Budget {
+    limit_bytes: u64,
+    used_bytes: Mutex<u64>,
+    freed: Condvar,
+}
+
+impl Budget {
+    /// A budget of `limit_bytes`.
+    pub fn new(limit_bytes: u64) -> Arc<Budget> {
+        Arc::new(Budget {
+            limit_bytes,
+            used_bytes: Mutex::new(0),
+            freed: Condvar::new(),
+        })
+    }
+
+    /// Waits until there is room; one item is always let through, whatever its size.
+    pub fn take(self: &Arc<Budget>, bytes: u64) -> Permit {
+        let mut used = lock(&self.used_bytes);
+        while *used > 0 && *used + bytes > self.limit_bytes {
+            used = self.freed.wait(used).unwrap_or_else(PoisonError::into_inner);
+        }
+        *used += bytes;
+        Permit {
+            budget: self.clone(),
+            bytes,
+        }
+    }
+}
+
+/// Part of a [`Budget`], given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        *lock(&self.budget.used_bytes) -= self.bytes;
+        self.budget.freed.notify_all();
+    }
+}
+
+/// A crate file on its way in. Arrivals of one crate are numbered from 0 without
+/// gaps, in ascending version order where the order is known.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The release.
+    pub release: Release,
+    /// Its place among the arrivals of this crate.
+    pub order: usize,
+    /// Its digest, verified, and its bytes; none if it could not be had.
+    pub file: Option<(Digest, Vec<u8>)>,
+    /// Held until the file is stored.
+    pub permit: Permit,
+}
+
+/// How one arrival ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stored now.
+    Stored {
+        /// Bytes in the pack, its metadata included.
+        record_bytes: u64,
+        /// Whether an engine reproduces it.
+        exact: bool,
+    },
+    /// Held already.
+    Held,
+    /// There was no file.
+    Skipped,
+}
+
+#[derive(Default)]
+struct Lane {
+    next: usize,
+    busy: bool,
+    waiting: BTreeMap<usize, (Release, Option<Content>, Permit)>,
+    /// Versions of this crate stored by this run, and the newest one's content.
+    stored: Vec<(Version, Digest)>,
+    last: Option<(Digest, Arc<Vec<u8>>)>,
+    engine: Option<Engine>,
+}
+
+/// Stores everything that arrives, on `threads` threads, until the channel
+/// closes; `done` hears of each. Nothing is committed.
+pub fn ingest(
+    writer: &Writer,
+    arrivals: &Receiver<Arrival>,
+    threads: usize,
+    options: EncodeOptions,
+    done: &(dyn Fn(&Release, Result<Outcome, Error>) + Sync),
+) {
+    let lanes: Mutex<HashMap<String, Arc<Mutex<Lane>>>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                for arrival in arrivals {
+                    let lane = lock(&lanes).entry(arrival.release.name.key()).or_default().clone();
+                    take_in(writer, &lane, arrival, options, done);
+                }
+            });
+        }
+    });
+}
+
+fn take_in(
+    writer: &Writer,
+    lane: &Mutex<Lane>,
+    arrival: Arrival,
+    options: EncodeOptions,
+    done: &(dyn Fn(&Release, Result<Outcome, Error>) + Sync),
+) {
+    let Arrival {
+        release,
+        order,
+        file,
+        permit,
+    } = arrival;
+    let guess = lock(lane).engine;
+    let mut content = None;
+    match file {
+        None => done(&release, Ok(Outcome::Skipped)),
+        Some((digest, bytes)) => match writer.find(&digest) {
+            Ok(Some(_)) => done(&release, Ok(Outcome::Held)),
+            Ok(None) => match encode::undo(bytes, digest, guess) {
+                Ok(undone) => content = Some(undone),
+                Err(error) => done(&release, Err(error)),
+            },
+            Err(error) => done(&release, Err(error)),
+        },
+    }
+    let mut state = lock(lane);
+    if let Some(recipe) = content.as_ref().and_then(|content| content.recipe.as_ref()) {
+        state.engine = Some(recipe.engine);
+    }
+    state.waiting.insert(order, (release, content, permit));
+    // Whoever finds the next in line ready stores it, and all that follow it.
+    while !state.busy {
+        let next = state.next;
+        let Some((release, content, permit)) = state.waiting.remove(&next) else {
+            break;
+        };
+        state.busy = true;
+        let (stored, last) = (state.stored.clone(), state.last.take());
+        drop(state);
+        let kept = content.and_then(|content| {
+            let result = store(writer, &release, &content, &stored, last.as_ref(), options);
+            let ok = result.is_ok();
+            done(&release, result);
+            ok.then(|| (content.digest, Arc::new(content.bytes)))
+        });
+        drop(permit);
+        state = lock(lane);
+        if let Some((digest, _)) = &kept {
+            state.stored.push((release.version.clone(), *digest));
+        }
+        state.last = kept.or(last);
+        state.next += 1;
+        state.busy = false;
+    }
+}
+
+fn store(
+    writer: &Writer,
+    release: &Release,
+    content: &Content,
+    stored: &[(Version, Digest)],
+    last: Option<&(Digest, Arc<Vec<u8>>)>,
+    options: EncodeOptions,
+) -> Result<Outcome, Error> {
+    // Two arrivals may hold the same bytes under two versions.
+    if writer.find(&content.digest)?.is_some() {
+        return Ok(Outcome::Held);
+    }
+    let base = match &content.recipe {
+        Some(_) => choose_base(writer, release, content.bytes.len() as u64, stored)?,
+        None => None,
+    };
+    let (meta, frame) = match base {
+        None => encode::encode(release, content, None, options)?,
+        Some((digest, chain_depth, chain_bytes)) => {
+            let held = match last {
+                Some((last, bytes)) if *last == digest => bytes.clone(),
+                _ => writer.read_content(&digest)?.1,
+            };
+            let base = Base {
+                digest,
+                content: &held,
+                chain_depth,
+                chain_bytes,
+            };
+            encode::encode(release, content, Some(base), options)?
+        }
+    };
+    writer.append(&meta, &frame)?;
+    let record_bytes = meta.encode().len() as u64 + meta.frame_bytes;
+    Ok(Outcome::Stored {
+        record_bytes,
+        exact: meta.engine != 0,
+    })
+}
+
+/// The held version nearest below this one (else nearest above), or the nearest
+/// on its chain that the chain budget allows.
+fn choose_base(
+    writer: &Writer,
+    release: &Release,
+    content_bytes: u64,
+    stored: &[(Version, Digest)],
+) -> Result<Option<(Digest, u32, u64)>, Error> {
+    let mut candidates: BTreeMap<Version, Digest> = stored.iter().cloned().collect();
+    if let Some(state) = writer.with_archive(|archive| archive.crate_state(release.name.as_str()))? {
+        for known in state.releases {
+            if writer.find(&known.digest)?.is_some() {
+                candidates.entry(known.version).or_insert(known.digest);
+            }
+        }
+    }
+    let below = candidates.range(..&release.version).next_back();
+    let nearest = below.or_else(|| candidates.range(&release.version..).next());
+    let mut base = nearest.map(|(_, digest)| *digest);
+    while let Some(digest) = base {
+        let meta = writer.read_meta(&digest)?;
+        if meta.engine != 0 && encode::within_budget(content_bytes, meta.chain_bytes) {
+            return Ok(Some((digest, meta.chain_depth, meta.chain_bytes)));
+        }
+        base = meta.base.map(Digest);
+    }
+    Ok(None)
+}

@@ -1,0 +1,30 @@
+//! The archive: snapshots to read, a writer to add and commit, verification.
+//!
+//! Knows the format, the deflate room and the store; knows nothing of
+//! registries, networks or terminals.
+
+mod chain;
+mod encode;
+mod error;
+mod history;
+mod ingest;
+mod open;
+mod read;
+mod unpack;
+mod verify;
+mod write;
+
+pub use encode::{DEFAULT_LEVEL, EncodeOptions};
+pub use error::Error;
+pub use history::{CrateState, ReleaseState};
+pub use ingest::{Arrival, Budget, Outcome, Permit, ingest};
+pub use open::Archive;
+pub use read::{FileEntry, tar_files};
+pub use unpack::unpack_tar;
+pub use verify::{Depth, Problem, VerifyReport};
+pub use write::{CommitInfo, Writer};
+
+/// What every archive carries for whoever finds the drive.
+pub(crate) const README_TXT: &str = include_str!("readme.txt");
+/// The normative description of the bytes, as carried in every archive.
+pub(crate) const SPEC: &str = include_str!("../../format-spec/format-1.md");

@@ -1,0 +1,202 @@
+//! Opening and creating archives, and finding objects in them.
+
+use super::Error;
+use crate::format::head::Head;
+use crate::format::index::{Entry, EntryKind, IndexSegment};
+use crate::format::manifest::ManifestSegment;
+use crate::ids::Digest;
+use crate::store::{DiskMedium, FileBytes, Medium};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The two head files.
+pub(super) const HEAD_NAMES: [&str; 2] = ["head0", "head1"];
+
+/// A pack's file name.
+pub(super) fn pack_name(pack: u32) -> String {
+    format!("packs/{pack:08}.pak")
+}
+
+/// An index segment's file name.
+pub(super) fn index_name(generation: u64) -> String {
+    format!("index/{generation:08}.idx")
+}
+
+/// A manifest segment's file name.
+pub(super) fn manifest_name(generation: u64) -> String {
+    format!("manifest/{generation:08}.man")
+}
+
+/// One committed state of an archive, open for reading.
+///
+/// Any number of threads and processes may read while one writes; a snapshot
+/// does not change under its reader.
+#[derive(Debug)]
+pub struct Archive {
+    pub(super) medium: Arc<dyn Medium>,
+    pub(super) head: Head,
+    /// Oldest first, as in the head.
+    pub(super) indexes: Vec<Arc<IndexSegment<FileBytes>>>,
+    /// Oldest first, as in the head.
+    pub(super) manifests: Vec<Arc<ManifestSegment<FileBytes>>>,
+}
+
+impl Archive {
+    /// Opens the archive in `folder`.
+    ///
+    /// # Errors
+    /// When there is none, or no head of it can be used.
+    pub fn open(folder: &Path) -> Result<Archive, Error> {
+        Archive::open_on(Arc::new(DiskMedium::new(folder)))
+    }
+
+    /// Opens the archive on `medium`: the newest head whose files check out. [R 4.7]
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn open_on(medium: Arc<dyn Medium>) -> Result<Archive, Error> {
+        let mut heads = Vec::new();
+        let mut reasons = Vec::new();
+        for name in HEAD_NAMES {
+            match medium.read(name) {
+                Ok(bytes) => match Head::decode(&bytes) {
+                    Ok(head) => heads.push((name, head)),
+                    Err(damage) => reasons.push((name, damage.to_string())),
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => reasons.push((name, "absent".into())),
+                Err(error) => return Err(Error::io(format!("{}/{name}", medium.describe()))(error)),
+            }
+        }
+        if heads.is_empty() && reasons.iter().all(|(_, reason)| reason == "absent") {
+            return Err(Error::NotAnArchive {
+                path: medium.describe(),
+            });
+        }
+        heads.sort_by_key(|(_, head)| std::cmp::Reverse(head.generation));
+        for (name, head) in heads {
+            match Archive::with_head(medium.clone(), head) {
+                Ok(archive) => return Ok(archive),
+                Err(error) => reasons.push((name, error.to_string())),
+            }
+        }
+        let reason = |name: &str| {
+            reasons
+                .iter()
+                .find(|(at, _)| *at == name)
+                .map_or_else(String::new, |(_, reason)| reason.clone())
+        };
+        Err(Error::NoHead {
+            path: medium.describe(),
+            head0: reason("head0"),
+            head1: reason("head1"),
+        })
+    }
+
+    fn with_head(medium: Arc<dyn Medium>, head: Head) -> Result<Archive, Error> {
+        for pack in &head.packs {
+            let name = pack_name(pack.pack);
+            let bytes = medium.len(&name).map_err(Error::io(&name))?;
+            if bytes < pack.bytes {
+                let cause = format!("expected at least {} bytes, found {bytes}", pack.bytes);
+                return Err(Error::Io {
+                    path: name,
+                    source: io::Error::new(io::ErrorKind::UnexpectedEof, cause),
+                });
+            }
+        }
+        let mut indexes = Vec::new();
+        for segment in &head.indexes {
+            let name = index_name(segment.generation);
+            let bytes = medium.open_sealed(&name).map_err(Error::io(&name))?;
+            indexes.push(Arc::new(IndexSegment::open(bytes).map_err(Error::damaged(name))?));
+        }
+        let mut manifests = Vec::new();
+        for segment in &head.manifests {
+            let name = manifest_name(segment.generation);
+            let bytes = medium.open_sealed(&name).map_err(Error::io(&name))?;
+            manifests.push(Arc::new(ManifestSegment::open(bytes).map_err(Error::damaged(name))?));
+        }
+        Ok(Archive {
+            medium,
+            head,
+            indexes,
+            manifests,
+        })
+    }
+
+    /// The head this snapshot was opened from.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Where `digest` lies, if it is held; the newest segment decides. [R 6.8]
+    ///
+    /// # Errors
+    /// When an index page that the search touches is damaged.
+    pub fn find(&self, digest: &Digest) -> Result<Option<Entry>, Error> {
+        for (i, segment) in self.indexes.iter().enumerate().rev() {
+            if let Some(entry) = segment.find(digest).map_err(Error::damaged(self.index_path(i)))? {
+                return Ok((entry.kind != EntryKind::Purged).then_some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every object held, in no particular order.
+    ///
+    /// # Errors
+    /// When an index is damaged.
+    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let mut entries = std::collections::BTreeMap::new();
+        for (i, segment) in self.indexes.iter().enumerate() {
+            for entry in segment.entries() {
+                let entry = entry.map_err(Error::damaged(self.index_path(i)))?;
+                entries.insert(entry.digest, entry);
+            }
+        }
+        Ok(entries
+            .into_values()
+            .filter(|entry| entry.kind != EntryKind::Purged)
+            .collect())
+    }
+
+    /// Bytes of the whole archive: heads, packs, segments and what goes with them.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn disk_bytes(&self) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for folder in ["", "packs", "index", "manifest"] {
+            let files = self.medium.list(folder).map_err(Error::io(folder))?;
+            bytes += files.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        }
+        Ok(bytes)
+    }
+
+    /// The index segments.
+    pub fn index_segments(&self) -> &[Arc<IndexSegment<FileBytes>>] {
+        &self.indexes
+    }
+
+    /// The manifest segments.
+    pub fn manifest_segments(&self) -> &[Arc<ManifestSegment<FileBytes>>] {
+        &self.manifests
+    }
+
+    pub(super) fn index_path(&self, i: usize) -> String {
+        format!(
+            "{}/{}",
+            self.medium.describe(),
+            index_name(self.head.indexes[i].generation)
+        )
+    }
+
+    pub(super) fn manifest_path(&self, i: usize) -> String {
+        format!(
+            "{}/{}",
+            self.medium.describe(),
+            manifest_name(self.head.manifests[i].generation)
+        )
+    }
+}

@@ -1,0 +1,98 @@
+//! Reading one object: its crate file, its tar, one of its files.
+
+use super::chain;
+use super::encode::redo;
+use super::{Archive, Error};
+use crate::format::index::Entry;
+use crate::format::pack::RecordMeta;
+use crate::ids::Digest;
+use std::io::Read;
+use std::sync::Arc;
+
+/// One entry of a crate's tar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Its path below `NAME-VERSION/`.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Archive {
+    /// The exact crate file; its SHA-256 has been checked.
+    ///
+    /// # Errors
+    /// When it is not held or cannot be given back exactly.
+    pub fn read_crate(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
+        let (meta, content) = self.decode(&entry, &|_| None)?;
+        rebuild(&entry, &meta, &content)
+    }
+
+    /// The tar inside a crate file; its checksum has been checked.
+    ///
+    /// # Errors
+    /// When it is not held or cannot be decoded.
+    pub fn read_tar(&self, digest: &Digest) -> Result<Arc<Vec<u8>>, Error> {
+        let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
+        let (meta, content) = self.decode(&entry, &|_| None)?;
+        tar_of(&entry, &meta, content)
+    }
+
+    /// The record of a held object, without decoding it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn record(&self, entry: &Entry) -> Result<RecordMeta, Error> {
+        Ok(chain::read_record(&*self.medium, entry)?.meta)
+    }
+
+    pub(super) fn decode(
+        &self,
+        entry: &Entry,
+        cached: &dyn Fn(&Digest) -> Option<Arc<Vec<u8>>>,
+    ) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
+        chain::decode(&*self.medium, entry, &|digest| self.find(digest), cached)
+    }
+}
+
+/// The crate file of decoded content, checked against its digest.
+pub(super) fn rebuild(entry: &Entry, meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, Error> {
+    let bytes = redo(meta, content).map_err(|cause| chain::blob_error(entry, Some(meta), cause))?;
+    let found = Digest::of(&bytes);
+    if found != entry.digest {
+        let cause = format!("the crate file came out as {found}");
+        return Err(chain::blob_error(entry, Some(meta), cause));
+    }
+    Ok(bytes)
+}
+
+/// The tar of decoded content, which may be a crate file stored as it came.
+pub(super) fn tar_of(entry: &Entry, meta: &RecordMeta, content: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {
+    if meta.engine != 0 {
+        return Ok(content);
+    }
+    let undone = crate::deflate::gunzip(&content)
+        .map_err(|error| chain::blob_error(entry, Some(meta), format!("stored as it came, and {error}")))?;
+    Ok(Arc::new(undone))
+}
+
+/// The files of a crate's tar with their contents, folders left out. Paths are
+/// given without the leading `NAME-VERSION/`.
+///
+/// # Errors
+/// When the tar is malformed.
+pub fn tar_files(tar: &[u8], mut visit: impl FnMut(FileEntry, &mut dyn Read)) -> Result<(), Error> {
+    let bad = |error: std::io::Error| Error::Rejected(format!("not a tar: {error}"));
+    for entry in tar::Archive::new(tar).entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let full = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let path = full.split_once('/').map_or(full.as_str(), |(_, path)| path).to_owned();
+        let bytes = entry.size();
+        visit(FileEntry { path, bytes }, &mut entry);
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! Checking that everything that is held can be given back.
+
+use super::{Archive, Error, chain, encode, read};
+use crate::format::index::Entry;
+use crate::format::manifest_write::{ChainHasher, each_event};
+use crate::ids::Digest;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How deep to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Heads, manifests, indexes and the checksum of every frame.
+    Quick,
+    /// Also every tar decoded and its checksum checked.
+    Tars,
+    /// Also every crate file rebuilt and its SHA-256 checked.
+    Full,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The release it hurts, if it can be told.
+    pub release: Option<String>,
+    /// What is wrong and where.
+    pub message: String,
+}
+
+/// What was checked and what is wrong.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyReport {
+    /// Objects checked.
+    pub objects: u64,
+    /// Content bytes decoded.
+    pub content_bytes: u64,
+    /// Everything found wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl Archive {
+    /// Checks the archive on `threads` threads; `progress` hears the content
+    /// bytes of each object done.
+    ///
+    /// # Errors
+    /// Only when it cannot be gone on with; damage is in the report.
+    pub fn verify(&self, depth: Depth, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<VerifyReport, Error> {
+        let mut report = VerifyReport::default();
+        self.verify_segments(&mut report);
+        let (Ok(mut entries), Ok(names)) = (self.entries(), self.names()) else {
+            return Ok(report);
+        };
+        entries.sort_by_key(|entry| (entry.pack, entry.record_offset));
+        let next = AtomicUsize::new(0);
+        // Bases lie close before what needs them, so a few recent contents save
+        // decoding each chain from its start.
+        let shared = Mutex::new(report);
+        std::thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                scope.spawn(|| {
+                    let mut recent = Recent::default();
+                    loop {
+                        let at = next.fetch_add(RUN, Ordering::Relaxed);
+                        let Some(run) = entries
+                            .get(at..entries.len().min(at + RUN))
+                            .filter(|run| !run.is_empty())
+                        else {
+                            break;
+                        };
+                        for entry in run {
+                            let result = self.verify_entry(entry, depth, &mut recent);
+                            let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                            report.objects += 1;
+                            match result {
+                                Ok(bytes) => report.content_bytes += bytes,
+                                Err(error) => {
+                                    let release = names.get(&entry.digest).cloned();
+                                    report.problems.push(Problem {
+                                        release,
+                                        message: error.to_string(),
+                                    });
+                                }
+                            }
+                            drop(report);
+                            progress(u64::from(entry.content_bytes));
+                        }
+                    }
+                });
+            }
+        });
+        let mut report = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report
+            .problems
+            .sort_by(|a, b| (&a.release, &a.message).cmp(&(&b.release, &b.message)));
+        Ok(report)
+    }
+
+    fn verify_entry(&self, entry: &Entry, depth: Depth, recent: &mut Recent) -> Result<u64, Error> {
+        if depth == Depth::Quick {
+            chain::read_record(&*self.medium, entry)?;
+            return Ok(0);
+        }
+        let (meta, content) = self.decode(entry, &|digest| recent.get(digest))?;
+        if depth == Depth::Full || meta.engine == 0 {
+            read::rebuild(entry, &meta, &content)?;
+        } else if crate::deflate::Engine::from_number(meta.engine).is_none() {
+            encode::redo(&meta, &[]).map_err(|cause| chain::blob_error(entry, Some(&meta), cause))?;
+        }
+        let bytes = content.len() as u64;
+        recent.put(entry.digest, content);
+        Ok(bytes)
+    }
+
+    fn verify_segments(&self, report: &mut VerifyReport) {
+        let mut problem = |message: String| report.problems.push(Problem { release: None, message });
+        let segments = (0..self.indexes.len())
+            .map(|i| {
+                (
+                    self.index_path(i),
+                    super::open::index_name(self.head.indexes[i].generation),
+                    self.head.indexes[i].sha256,
+                )
+            })
+            .chain((0..self.manifests.len()).map(|i| {
+                let entry = &self.head.manifests[i];
+                (
+                    self.manifest_path(i),
+                    super::open::manifest_name(entry.generation),
+                    entry.sha256,
+                )
+            }));
+        for (path, name, sha256) in segments {
+            match self.medium.open_sealed(&name) {
+                Ok(bytes) if Sha256::digest(bytes.as_ref())[..] == sha256[..] => {}
+                Ok(_) => problem(format!("{path}: its SHA-256 is not the one in the head")),
+                Err(error) => problem(format!("{path}: {error}")),
+            }
+        }
+        for (i, segment) in self.indexes.iter().enumerate() {
+            if let Err(damage) = segment.verify() {
+                problem(format!("{}: {damage}", self.index_path(i)));
+            }
+        }
+        if let Err(message) = self.verify_chain() {
+            problem(message);
+        }
+    }
+
+    /// Recomputes the hash of every transaction up to the root. [R 7.4]
+    fn verify_chain(&self) -> Result<(), String> {
+        let mut parent = [0; 32];
+        for (i, segment) in self.manifests.iter().enumerate() {
+            let path = self.manifest_path(i);
+            let fail = |what: String| format!("{path}: {what}");
+            segment.verify_pages().map_err(|damage| fail(damage.to_string()))?;
+            let transactions = segment.transactions().map_err(|damage| fail(damage.to_string()))?;
+            let mut hashers: BTreeMap<u64, ChainHasher> = transactions
+                .iter()
+                .map(|transaction| (transaction.generation, ChainHasher::new(transaction)))
+                .collect();
+            let mut strays = 0u64;
+            each_event(segment, |name, event, text| match hashers.get_mut(&event.generation) {
+                Some(hasher) => {
+                    hasher.event(
+                        name,
+                        event.kind,
+                        event.yanked,
+                        event.version,
+                        event.digest,
+                        text.as_deref(),
+                    );
+                }
+                None => strays += 1,
+            })
+            .map_err(|damage| fail(damage.to_string()))?;
+            if strays > 0 {
+                return Err(fail(format!("{strays} events belong to no transaction")));
+            }
+            for transaction in transactions {
+                let hash = hashers.remove(&transaction.generation).map(ChainHasher::finish);
+                if transaction.parent != parent || hash != Some(transaction.hash) {
+                    let generation = transaction.generation;
+                    return Err(fail(format!("the hash chain breaks at snapshot {generation}")));
+                }
+                parent = transaction.hash;
+            }
+        }
+        if parent == self.head.root {
+            return Ok(());
+        }
+        Err("the head's root hash is not that of the newest transaction".into())
+    }
+
+    fn names(&self) -> Result<HashMap<Digest, String>, Error> {
+        let mut names = HashMap::new();
+        for state in self.crates()? {
+            for release in &state.releases {
+                names.insert(release.digest, format!("{}@{}", state.name, release.version));
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Entries that one thread takes at a time.
+const RUN: usize = 16;
+const RECENT_BYTES: usize = 256 << 20;
+
+/// The contents decoded last, oldest first.
+#[derive(Default)]
+struct Recent(Vec<(Digest, Arc<Vec<u8>>)>);
+
+impl Recent {
+    fn get(&self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(held, _)| held == digest)
+            .map(|(_, bytes)| bytes.clone())
+    }
+
+    fn put(&mut self, digest: Digest, bytes: Arc<Vec<u8>>) {
+        self.0.push((digest, bytes));
+        while self.0.len() > 32
+            || (self.0.len() > 1 && self.0.iter().map(|(_, b)| b.len()).sum::<usize>() > RECENT_BYTES)
+        {
+            self.0.remove(0);
+        }
+    }
+}

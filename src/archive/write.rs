@@ -1,0 +1,507 @@
+//! The one writer: appends records, commits snapshots. Spec section 10.
+
+use super::open::{HEAD_NAMES, index_name, manifest_name, pack_name};
+use super::{Archive, Error, chain};
+use crate::format::head::{Head, PackEntry, SegmentEntry};
+use crate::format::index::{self, Entry, EntryKind};
+use crate::format::manifest::Transaction;
+use crate::format::manifest_write::{self, Event, Events};
+use crate::format::pack::{self, PackHeader, RecordMeta};
+use crate::ids::Digest;
+use crate::store::{DiskMedium, Medium};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A pack that has reached this is sealed. FAT32 ends at 4 GiB.
+const PACK_LIMIT_BYTES: u64 = 1 << 30;
+/// A segment absorbs an older one that is at most this many times its size, so
+/// that a small commit writes little and there are few segments.
+const TIER_FACTOR: u64 = 4;
+
+/// What a commit says of itself in the chain of transactions.
+#[derive(Debug, Clone, Default)]
+pub struct CommitInfo {
+    /// The registry index that the lines come from, if any.
+    pub registry: String,
+    /// What of it has been absorbed.
+    pub cursor: String,
+    /// The command, such as `sync`.
+    pub source: String,
+}
+
+/// The one writer of an archive, holding its lock.
+#[derive(Debug)]
+pub struct Writer {
+    medium: Arc<dyn Medium>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    archive: Archive,
+    packs: Vec<PackEntry>,
+    entries: BTreeMap<Digest, Entry>,
+    events: Events,
+    unsynced: HashSet<u32>,
+    /// A write or sync failed: what is pending can no longer be relied on.
+    failed: bool,
+}
+
+impl Writer {
+    /// Opens the archive in `folder` for writing, making an empty one if there
+    /// is none.
+    ///
+    /// # Errors
+    /// When another process writes to it, or it cannot be opened or made.
+    pub fn open(folder: &Path) -> Result<Writer, Error> {
+        Writer::open_on(Arc::new(DiskMedium::new(folder)))
+    }
+
+    /// As [`Writer::open`], on any medium.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub fn open_on(medium: Arc<dyn Medium>) -> Result<Writer, Error> {
+        let path = medium.describe();
+        medium.create_folder("").map_err(Error::io(&path))?;
+        medium.lock().map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked { path: path.clone() },
+            _ => Error::io(format!("{path}/lock"))(error),
+        })?;
+        let archive = match Archive::open_on(medium.clone()) {
+            Err(Error::NotAnArchive { .. }) => create(&medium)?,
+            other => other?,
+        };
+        if archive.head.write_features != 0 {
+            return Err(Error::ReadOnly {
+                path,
+                features: archive.head.write_features,
+            });
+        }
+        let mut state = State {
+            packs: archive.head.packs.clone(),
+            archive,
+            entries: BTreeMap::new(),
+            events: Events::default(),
+            unsynced: HashSet::new(),
+            failed: false,
+        };
+        state.adopt(&*medium)?;
+        Ok(Writer {
+            medium,
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `read` on the last committed snapshot.
+    pub fn with_archive<T>(&self, read: impl FnOnce(&Archive) -> T) -> T {
+        read(&self.state().archive)
+    }
+
+    /// Where `digest` lies, committed or not.
+    ///
+    /// # Errors
+    /// When an index is damaged.
+    pub fn find(&self, digest: &Digest) -> Result<Option<Entry>, Error> {
+        let state = self.state();
+        match state.entries.get(digest) {
+            Some(entry) => Ok(Some(*entry)),
+            None => state.archive.find(digest),
+        }
+    }
+
+    /// The content of an object, committed or not.
+    ///
+    /// # Errors
+    /// When it is not held or damaged.
+    pub(super) fn read_content(&self, digest: &Digest) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
+        let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
+        chain::decode(&*self.medium, &entry, &|base| self.find(base), &|_| None)
+    }
+
+    /// The metadata of an object, committed or not.
+    ///
+    /// # Errors
+    /// When it is not held or damaged.
+    pub(super) fn read_meta(&self, digest: &Digest) -> Result<RecordMeta, Error> {
+        let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
+        Ok(chain::read_record(&*self.medium, &entry)?.meta)
+    }
+
+    /// Appends a record; it counts from the next commit on.
+    ///
+    /// # Errors
+    /// When it cannot be written. Then nothing more can be added by this
+    /// writer, and what is committed stays whole.
+    pub(super) fn append(&self, meta: &RecordMeta, frame: &[u8]) -> Result<(), Error> {
+        let mut state = self.state();
+        state.check_usable()?;
+        let result = state.append(&*self.medium, meta, frame);
+        state.failed |= result.is_err();
+        result
+    }
+
+    /// Notes an event of the crate `name`; it counts from the next commit on.
+    /// Its generation is filled in at the commit.
+    pub fn note(&self, name: &str, event: Event) {
+        let mut state = self.state();
+        let generation = state.archive.head.generation + 1;
+        state.events.push(name, Event { generation, ..event });
+    }
+
+    /// Makes everything added since the last commit part of the archive;
+    /// returns the new generation, or none if there was nothing to commit.
+    ///
+    /// # Errors
+    /// When anything cannot be written or synced; the archive then stays at the
+    /// previous commit.
+    pub fn commit(&self, info: &CommitInfo) -> Result<Option<u64>, Error> {
+        let mut state = self.state();
+        state.check_usable()?;
+        if state.entries.is_empty() && state.events.is_empty() {
+            return Ok(None);
+        }
+        let result = state.commit(&self.medium, info);
+        state.failed |= result.is_err();
+        result.map(Some)
+    }
+}
+
+fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
+    let path = medium.describe();
+    for folder in ["packs", "index", "manifest"] {
+        medium
+            .create_folder(folder)
+            .map_err(Error::io(format!("{path}/{folder}")))?;
+    }
+    let files = [("README.txt", super::README_TXT), ("format-1.md", super::SPEC)];
+    for (name, text) in files {
+        replace(&**medium, name, text.as_bytes())?;
+    }
+    let mut archive_id = [0; 16];
+    archive_id.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
+    let head = Head {
+        archive_id,
+        incompatible_features: 0,
+        write_features: 0,
+        generation: 0,
+        time: now(),
+        previous_head: [0; 32],
+        root: [0; 32],
+        packs: Vec::new(),
+        indexes: Vec::new(),
+        manifests: Vec::new(),
+        extras: Vec::new(),
+    };
+    medium.sync_folder("").map_err(Error::io(&path))?;
+    write_head(&**medium, &head)?;
+    medium.sync_folder("").map_err(Error::io(&path))?;
+    Archive::open_on(medium.clone())
+}
+
+/// Writes a file that no head names yet, in place of what a crash may have left.
+fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    match medium.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(name)(error)),
+        _ => {}
+    }
+    medium.create(name).map_err(Error::io(name))?;
+    medium.write_at(name, 0, bytes).map_err(Error::io(name))?;
+    medium.sync(name).map_err(Error::io(name))
+}
+
+/// The only commit point. [R 10.5]
+fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
+    let name = HEAD_NAMES[(head.generation % 2) as usize];
+    match medium.create(name) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io(name)(error)),
+        _ => {}
+    }
+    medium.write_at(name, 0, &head.encode()).map_err(Error::io(name))?;
+    medium.sync(name).map_err(Error::io(name))
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+impl State {
+    fn check_usable(&self) -> Result<(), Error> {
+        if self.failed {
+            let path = self.archive.medium.describe();
+            return Err(Error::Rejected(format!(
+                "{path}: an earlier write failed; run the command again"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes in records that an earlier writer appended but did not commit, up
+    /// to the first that is not whole. Nothing is cut off: a pack with a torn
+    /// tail is sealed where its good records end. [R 10.7]
+    fn adopt(&mut self, medium: &dyn Medium) -> Result<(), Error> {
+        for (file, bytes) in medium.list("packs").map_err(Error::io("packs"))? {
+            let Some(pack) = file.strip_suffix(".pak").and_then(|id| id.parse::<u32>().ok()) else {
+                continue;
+            };
+            let known = self.packs.iter().position(|entry| entry.pack == pack);
+            let committed = known.map(|at| self.packs[at].clone());
+            if committed
+                .as_ref()
+                .is_some_and(|entry| entry.sealed || entry.bytes >= bytes)
+            {
+                continue;
+            }
+            let data = medium.read(&format!("packs/{file}")).map_err(Error::io(&file))?;
+            let start = match committed {
+                Some(entry) => entry.bytes,
+                None => match PackHeader::decode(&data) {
+                    Ok((header, end)) if header.pack == pack && header.archive_id == self.archive.head.archive_id => {
+                        end
+                    }
+                    _ => continue,
+                },
+            };
+            let mut at = start;
+            while let Some((entry, end)) = adoptable(&data, pack, at) {
+                if self.archive.find(&entry.digest)?.is_none() {
+                    self.entries.insert(entry.digest, entry);
+                }
+                at = end;
+            }
+            let adopted = PackEntry {
+                pack,
+                bytes: at,
+                sealed: at < data.len() as u64,
+            };
+            match known {
+                Some(i) => self.packs[i] = adopted,
+                None => self.packs.push(adopted),
+            }
+            self.unsynced.insert(pack);
+        }
+        self.packs.sort_by_key(|entry| entry.pack);
+        // A record whose base was lost with the torn tail of another pack is of no use.
+        let adopted = std::mem::take(&mut self.entries);
+        for (digest, entry) in &adopted {
+            let find = |base: &Digest| match adopted.get(base) {
+                Some(entry) => Ok(Some(*entry)),
+                None => self.archive.find(base),
+            };
+            if chain::decode(medium, entry, &find, &|_| None).is_ok() {
+                self.entries.insert(*digest, *entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, medium: &dyn Medium, meta: &RecordMeta, frame: &[u8]) -> Result<(), Error> {
+        let head = meta.encode();
+        let record_bytes = head.len() as u64 + frame.len() as u64;
+        let room = |entry: &PackEntry| !entry.sealed && entry.bytes + record_bytes <= PACK_LIMIT_BYTES;
+        if !self.packs.last().is_some_and(room) {
+            self.new_pack(medium)?;
+        }
+        let Some(current) = self.packs.last_mut() else {
+            return Err(Error::Rejected("no pack to append to".into()));
+        };
+        if current.bytes + record_bytes > pack::MAX_PACK_BYTES {
+            return Err(Error::Rejected(format!(
+                "{}@{}: too large for a pack",
+                meta.name, meta.version
+            )));
+        }
+        let name = pack_name(current.pack);
+        medium
+            .write_at(&name, current.bytes, &[&head, frame].concat())
+            .map_err(Error::io(&name))?;
+        let entry = entry_of(meta, current.pack, current.bytes, record_bytes);
+        self.unsynced.insert(current.pack);
+        current.bytes += record_bytes;
+        self.entries.insert(entry.digest, entry);
+        Ok(())
+    }
+
+    fn new_pack(&mut self, medium: &dyn Medium) -> Result<(), Error> {
+        if let Some(last) = self.packs.last_mut() {
+            last.sealed = true;
+        }
+        let files = medium.list("packs").map_err(Error::io("packs"))?;
+        let on_disk = files
+            .iter()
+            .filter_map(|(file, _)| file.strip_suffix(".pak")?.parse::<u32>().ok())
+            .max();
+        let last = self
+            .packs
+            .last()
+            .map_or(0, |entry| entry.pack)
+            .max(on_disk.unwrap_or(0));
+        let pack = last + 1;
+        let name = pack_name(pack);
+        let header = PackHeader {
+            format_version: 1,
+            archive_id: self.archive.head.archive_id,
+            pack,
+        }
+        .encode();
+        medium.create(&name).map_err(Error::io(&name))?;
+        medium.write_at(&name, 0, &header).map_err(Error::io(&name))?;
+        self.packs.push(PackEntry {
+            pack,
+            bytes: header.len() as u64,
+            sealed: false,
+        });
+        self.unsynced.insert(pack);
+        Ok(())
+    }
+
+    fn commit(&mut self, medium: &Arc<dyn Medium>, info: &CommitInfo) -> Result<u64, Error> {
+        let old = &self.archive.head;
+        let generation = old.generation + 1;
+        for pack in self.unsynced.drain() {
+            let name = pack_name(pack);
+            medium.sync(&name).map_err(Error::io(&name))?;
+        }
+        medium.sync_folder("packs").map_err(Error::io("packs"))?;
+
+        let (mut indexes, mut manifests, mut root) = (old.indexes.clone(), old.manifests.clone(), old.root);
+        if !self.entries.is_empty() {
+            let mut merged: BTreeMap<Digest, Entry> = std::mem::take(&mut self.entries);
+            while let Some(segment) = indexes.len().checked_sub(1).map(|last| &self.archive.indexes[last]) {
+                if segment.entry_count() > TIER_FACTOR * merged.len() as u64 {
+                    break;
+                }
+                for entry in segment.entries() {
+                    let entry = entry.map_err(Error::damaged(self.archive.index_path(indexes.len() - 1)))?;
+                    merged.entry(entry.digest).or_insert(entry);
+                }
+                indexes.pop();
+            }
+            let entries: Vec<Entry> = merged.into_values().collect();
+            let bytes = index::encode(generation, &entries);
+            indexes.push(publish(&**medium, index_name(generation), generation, &bytes)?);
+            medium.sync_folder("index").map_err(Error::io("index"))?;
+        }
+        if !self.events.is_empty() {
+            let events = std::mem::take(&mut self.events);
+            let mut transaction = Transaction {
+                generation,
+                parent: old.root,
+                time: now(),
+                registry: info.registry.clone(),
+                cursor: info.cursor.clone(),
+                source: info.source.clone(),
+                event_count: 0,
+                hash: [0; 32],
+            };
+            events.seal(&mut transaction);
+            root = transaction.hash;
+            let mut absorbed = manifests.len();
+            let mut count = events.event_count();
+            while absorbed > 0 && self.archive.manifests[absorbed - 1].event_count() <= TIER_FACTOR * count {
+                absorbed -= 1;
+                count += self.archive.manifests[absorbed].event_count();
+            }
+            let (mut merged, mut transactions) = (Events::default(), Vec::new());
+            for i in absorbed..manifests.len() {
+                let segment = &self.archive.manifests[i];
+                let damaged = |damage| Error::damaged(self.archive.manifest_path(i))(damage);
+                merged.absorb(segment).map_err(damaged)?;
+                transactions.extend(segment.transactions().map_err(damaged)?);
+            }
+            merged.append(events);
+            transactions.push(transaction);
+            manifests.truncate(absorbed);
+            let bytes = manifest_write::encode(generation, &transactions, &merged)
+                .map_err(Error::io(manifest_name(generation)))?;
+            manifests.push(publish(&**medium, manifest_name(generation), generation, &bytes)?);
+            medium.sync_folder("manifest").map_err(Error::io("manifest"))?;
+        }
+
+        let head = Head {
+            generation,
+            time: now(),
+            previous_head: old.hash(),
+            root,
+            packs: self.packs.clone(),
+            indexes,
+            manifests,
+            ..old.clone()
+        };
+        write_head(&**medium, &head)?;
+        let previous = std::mem::replace(&mut self.archive, Archive::open_on(medium.clone())?);
+        self.sweep(&**medium, &previous.head);
+        Ok(generation)
+    }
+
+    /// Removes segments that neither of the two heads names. [R 10.6] What
+    /// cannot be removed now is removed by a later commit.
+    fn sweep(&self, medium: &dyn Medium, previous: &Head) {
+        type Segments = fn(&Head) -> &Vec<SegmentEntry>;
+        let kinds: [(&str, fn(u64) -> String, Segments); 2] = [
+            ("index", index_name, |head| &head.indexes),
+            ("manifest", manifest_name, |head| &head.manifests),
+        ];
+        for (folder, name_of, segments) in kinds {
+            let kept: HashSet<String> = [&self.archive.head, previous]
+                .into_iter()
+                .flat_map(|head| segments(head).iter().map(|segment| name_of(segment.generation)))
+                .collect();
+            for (file, _) in medium.list(folder).unwrap_or_default() {
+                let name = format!("{folder}/{file}");
+                if !kept.contains(&name) {
+                    let _ = medium.remove(&name);
+                }
+            }
+        }
+    }
+}
+
+fn publish(medium: &dyn Medium, name: String, generation: u64, bytes: &[u8]) -> Result<SegmentEntry, Error> {
+    replace(medium, &name, bytes)?;
+    Ok(SegmentEntry {
+        generation,
+        bytes: bytes.len() as u64,
+        sha256: Sha256::digest(bytes).into(),
+    })
+}
+
+fn entry_of(meta: &RecordMeta, pack: u32, offset: u64, record_bytes: u64) -> Entry {
+    // All lengths were checked to be below 4 GiB when the record was made or decoded.
+    Entry {
+        digest: meta.id(),
+        pack,
+        record_offset: offset as u32,
+        record_bytes: record_bytes as u32,
+        crate_bytes: meta.crate_bytes as u32,
+        content_bytes: meta.content_bytes as u32,
+        chain_bytes: meta.chain_bytes,
+        kind: if meta.kind == 2 {
+            EntryKind::Seed
+        } else {
+            EntryKind::Blob
+        },
+        engine: meta.engine,
+        chain_depth: meta.chain_depth.min(255) as u8,
+    }
+}
+
+/// The whole record at `at`, if there is one.
+fn adoptable(data: &[u8], pack: u32, at: u64) -> Option<(Entry, u64)> {
+    let rest = data.get(at as usize..)?;
+    let (meta, frame_offset) = RecordMeta::decode(rest).ok()?;
+    let record_bytes = frame_offset.checked_add(meta.frame_bytes)?;
+    let frame = rest.get(frame_offset as usize..record_bytes as usize)?;
+    pack::check_frame(&meta, frame).ok()?;
+    let end = at + record_bytes;
+    (end <= pack::MAX_PACK_BYTES).then(|| (entry_of(&meta, pack, at, record_bytes), end))
+}

@@ -1,1 +1,0 @@
-//! The registry: sparse index, lockfiles, downloads. Knows nothing of archives.

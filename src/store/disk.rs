@@ -1,0 +1,158 @@
+//! A [`Medium`] that is a folder of the file system.
+
+use super::{FileBytes, Medium, map};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A folder on a disk.
+#[derive(Debug)]
+pub struct DiskMedium {
+    folder: PathBuf,
+    /// Open handles by name. A handle's mutex guards its file position, so that
+    /// one portable seek-and-read serves every platform.
+    handles: Mutex<HashMap<String, Arc<Mutex<File>>>>,
+    lock: Mutex<Option<File>>,
+}
+
+impl DiskMedium {
+    /// The folder at `path`, which need not exist yet.
+    pub fn new(path: &Path) -> DiskMedium {
+        DiskMedium {
+            folder: path.to_owned(),
+            handles: Mutex::default(),
+            lock: Mutex::default(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        let mut path = self.folder.clone();
+        path.extend(name.split('/').filter(|part| !part.is_empty()));
+        path
+    }
+
+    fn handle(&self, name: &str, write: bool) -> io::Result<Arc<Mutex<File>>> {
+        let key = format!("{name}{}", if write { "+" } else { "" });
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = handles.get(&key) {
+            return Ok(handle.clone());
+        }
+        let file = OpenOptions::new().read(true).write(write).open(self.path(name))?;
+        let handle = Arc::new(Mutex::new(file));
+        handles.insert(key, handle.clone());
+        Ok(handle)
+    }
+}
+
+impl Medium for DiskMedium {
+    fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
+        let entries = match std::fs::read_dir(self.path(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        std::fs::read(self.path(name))
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.path(name))?.len())
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let handle = self.handle(name, false)?;
+        let mut file = handle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Never trust a length from disk for an allocation: the file must have it.
+        if offset.saturating_add(len as u64) > file.metadata()?.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = vec![0; len];
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn open_sealed(&self, name: &str) -> io::Result<FileBytes> {
+        map::map(&File::open(self.path(name))?)
+    }
+
+    fn create(&self, name: &str) -> io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(self.path(name))
+            .map(drop)
+    }
+
+    fn create_folder(&self, folder: &str) -> io::Result<()> {
+        std::fs::create_dir_all(self.path(folder))
+    }
+
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let handle = self.handle(name, true)?;
+        let mut file = handle.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(bytes)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        let handle = self.handle(name, true)?;
+        let file = handle.lock().unwrap_or_else(PoisonError::into_inner);
+        file.sync_all()
+    }
+
+    #[cfg(unix)]
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        match File::open(self.path(folder))?.sync_all() {
+            // Some file systems (FAT through FUSE, network mounts) refuse this.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Windows has no such call; NTFS journals its directory entries.
+    #[cfg(not(unix))]
+    fn sync_folder(&self, _folder: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.remove(name);
+        handles.remove(&format!("{name}+"));
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn lock(&self) -> io::Result<()> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.path("lock"))?;
+        match file.try_lock() {
+            Ok(()) => {
+                *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn describe(&self) -> String {
+        self.folder.display().to_string()
+    }
+}

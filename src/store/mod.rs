@@ -1,0 +1,94 @@
+//! Files, maps and locks: all I/O of an archive goes through [`Medium`].
+//!
+//! Nothing here knows what the bytes mean. The only `unsafe` of the store is in
+//! `map`.
+
+mod disk;
+mod map;
+
+pub use disk::DiskMedium;
+pub use map::FileBytes;
+
+use std::io;
+
+/// One archive's folder. Names are relative, with `/` between folder and file.
+///
+/// A published byte is never changed, except in the two heads; so handles may be
+/// kept open, and a reader needs no lock.
+pub trait Medium: Send + Sync + std::fmt::Debug {
+    /// The files of a folder with their lengths, by name; none if it is absent.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>>;
+
+    /// A whole file, read into memory.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+
+    /// A file's current length.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn len(&self, name: &str) -> io::Result<u64>;
+
+    /// Exactly `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file is shorter.
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+
+    /// A whole file that will not change any more.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn open_sealed(&self, name: &str) -> io::Result<FileBytes>;
+
+    /// Makes a new, empty file.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is one.
+    fn create(&self, name: &str) -> io::Result<()>;
+
+    /// Makes a folder, if it is not there.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn create_folder(&self, folder: &str) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// Whatever the operating system says, a full disk among it.
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns once a file's data and length are on the medium. After an error
+    /// nothing written since the last sync may be relied on.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn sync(&self, name: &str) -> io::Result<()>;
+
+    /// Returns once a folder's entries are on the medium (`""` is the archive).
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn sync_folder(&self, folder: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Becomes the one writer, until the medium is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process is.
+    fn lock(&self) -> io::Result<()>;
+
+    /// The folder's path, for messages.
+    fn describe(&self) -> String;
+}
