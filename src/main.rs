@@ -1,3 +1,7 @@
-//! The `cratehold` command.
+//! The `cratehold` command; everything it does is in the library.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

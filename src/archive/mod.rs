@@ -19,7 +19,7 @@ pub use error::Error;
 pub use history::{CrateState, ReleaseState};
 pub use ingest::{Arrival, Budget, Outcome, Permit, ingest};
 pub use open::Archive;
-pub use read::{FileEntry, tar_files};
+pub use read::{FileEntry, release_of, tar_files};
 pub use unpack::unpack_tar;
 pub use verify::{Depth, Problem, VerifyReport};
 pub use write::{CommitInfo, Writer};

@@ -96,3 +96,38 @@ pub fn tar_files(tar: &[u8], mut visit: impl FnMut(FileEntry, &mut dyn Read)) ->
     }
     Ok(())
 }
+
+/// Name and version of a crate, from the `Cargo.toml` inside its tar, which must
+/// agree with the folder that everything lies in.
+///
+/// # Errors
+/// When the tar is malformed, has no such file, or the two disagree.
+pub fn release_of(tar: &[u8]) -> Result<crate::ids::Release, Error> {
+    let bad = |error: std::io::Error| Error::Rejected(format!("not a tar: {error}"));
+    let mut entries = tar::Archive::new(tar);
+    for entry in entries.entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        let full = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let Some((top, "Cargo.toml")) = full.split_once('/') else {
+            continue;
+        };
+        let mut text = String::new();
+        entry.read_to_string(&mut text).map_err(bad)?;
+        // The folder is NAME-VERSION; names and versions may both hold dashes, so
+        // the manifest decides which dash it is.
+        for (at, _) in top.match_indices('-') {
+            let (name, version) = (&top[..at], &top[at + 1..]);
+            let named = text.lines().any(|line| {
+                let line = line.split_whitespace().collect::<String>();
+                line == format!("name=\"{name}\"")
+            });
+            if let (true, Ok(name), Ok(version)) = (named, name.parse(), version.parse()) {
+                return Ok(crate::ids::Release { name, version });
+            }
+        }
+        return Err(Error::Rejected(format!(
+            "Cargo.toml does not name the package of the folder `{top}`"
+        )));
+    }
+    Err(Error::Rejected("no NAME-VERSION/Cargo.toml in its tar".into()))
+}

@@ -1,0 +1,87 @@
+//! The command line: the only place that prints. One file per command.
+//!
+//! Exit codes: 0 all is well; 1 something failed, as said on standard error;
+//! 2 the command line is wrong.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what this room is for"
+)]
+
+mod extract;
+mod import;
+mod list;
+mod select;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Holds crates.io: small, verifiable, and exact to the last byte.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Args {
+    /// The archive's folder.
+    #[arg(short, long, env = "CRATEHOLD_ARCHIVE", global = true, value_name = "DIR")]
+    archive: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take in `.crate` files, and folders of them in any layout.
+    Import(import::Args),
+    /// Give back exact `.crate` bytes, a source tree, or one file.
+    Extract(extract::Args),
+    /// List crates, or one crate's releases.
+    List(list::Args),
+    /// Check that everything held can be given back.
+    Verify(verify::Args),
+}
+
+/// What a command ends with: an error is one line for a person.
+type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    let Some(archive) = args.archive else {
+        eprintln!("error: no archive given: use `--archive DIR` or set CRATEHOLD_ARCHIVE");
+        return ExitCode::from(2);
+    };
+    let result = match args.command {
+        Command::Import(args) => import::run(&archive, args),
+        Command::Extract(args) => extract::run(&archive, args),
+        Command::List(args) => list::run(&archive, args),
+        Command::Verify(args) => verify::run(&archive, args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// As many threads as there are cores.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// A byte count for people.
+fn human(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// A progress bar over bytes; silent when standard error is not a terminal.
+fn bytes_bar(total: u64) -> indicatif::ProgressBar {
+    let style = indicatif::ProgressStyle::with_template(
+        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {msg}",
+    );
+    let bar = indicatif::ProgressBar::new(total);
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
