@@ -447,7 +447,8 @@ impl State {
     /// cannot be removed now is removed by a later commit.
     fn sweep(&self, medium: &dyn Medium, previous: &Head) {
         type Segments = fn(&Head) -> &Vec<SegmentEntry>;
-        let kinds: [(&str, fn(u64) -> String, Segments); 2] = [
+        type Kind = (&'static str, fn(u64) -> String, Segments);
+        let kinds: [Kind; 2] = [
             ("index", index_name, |head| &head.indexes),
             ("manifest", manifest_name, |head| &head.manifests),
         ];
