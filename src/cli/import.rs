@@ -101,7 +101,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         source: "import".into(),
         ..CommitInfo::default()
     })?;
-    println!(
+    say!(
         "{stored} crates stored ({} read, {} written), {held} held already, {} failed",
         human(total),
         human(stored_bytes),

@@ -40,25 +40,25 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
                     "name": state.name, "version": release.version.as_str(), "sha256": release.digest.to_string(),
                     "yanked": release.yanked, "crate_bytes": entry.crate_bytes, "tar_bytes": entry.content_bytes,
                 });
-                println!("{line}");
+                say!("{line}");
             }
         } else if args.name.is_some() {
             for (release, entry) in &held {
                 let mark = if release.yanked { "  yanked" } else { "" };
-                println!(
+                say!(
                     "{:<24} {:>10}{mark}",
                     release.version.as_str(),
                     human(u64::from(entry.crate_bytes))
                 );
             }
         } else if let Some((newest, _)) = held.last() {
-            println!("{:<32} {:>5} held, newest {}", state.name, held.len(), newest.version);
+            say!("{:<32} {:>5} held, newest {}", state.name, held.len(), newest.version);
         }
     }
     if !args.json && args.name.is_none() {
         let disk = archive.disk_bytes()?;
         let ratio = crate_bytes as f64 / disk.max(1) as f64;
-        println!(
+        say!(
             "{releases} releases of {} crates: {} of .crate files in {} on disk, {ratio:.2} times smaller",
             crates.len(),
             human(crate_bytes),

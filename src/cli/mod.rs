@@ -8,10 +8,18 @@
     reason = "printing is what this room is for"
 )]
 
+/// Prints a line. Whoever reads may have gone (`list | head`): then the work is done.
+macro_rules! say {
+    ($($arg:tt)*) => {
+        $crate::cli::print_line(format_args!($($arg)*))
+    };
+}
+
 mod extract;
 mod import;
 mod list;
 mod select;
+mod stats;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +45,8 @@ enum Command {
     Extract(extract::Args),
     /// List crates, or one crate's releases.
     List(list::Args),
+    /// What is held, and where the bytes went.
+    Stats(stats::Args),
     /// Check that everything held can be given back.
     Verify(verify::Args),
 }
@@ -55,6 +65,7 @@ pub fn run() -> ExitCode {
         Command::Import(args) => import::run(&archive, args),
         Command::Extract(args) => extract::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
+        Command::Stats(args) => stats::run(&archive, args),
         Command::Verify(args) => verify::run(&archive, args),
     };
     result.unwrap_or_else(|error| {
@@ -84,4 +95,15 @@ fn bytes_bar(total: u64) -> indicatif::ProgressBar {
     );
     let bar = indicatif::ProgressBar::new(total);
     style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+fn print_line(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+        if !gone {
+            eprintln!("error: standard output: {error}");
+        }
+        std::process::exit(i32::from(!gone));
+    }
 }

@@ -35,7 +35,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         }
     }
     if report.problems.is_empty() {
-        println!(
+        say!(
             "{} crates verified, {} of tar read: all whole",
             report.objects,
             human(report.content_bytes)

@@ -1,0 +1,82 @@
+//! `cratehold stats`.
+
+use super::{CommandResult, human};
+use cratehold::archive::Archive;
+use cratehold::deflate::Engine;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Width of the drawn bars, in characters.
+const BAR_CHARS: u64 = 40;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(folder: &Path, args: Args) -> CommandResult {
+    let archive = Archive::open(folder)?;
+    let entries = archive.entries()?;
+    let sum = |of: fn(&cratehold::format::index::Entry) -> u64| entries.iter().map(of).sum::<u64>();
+    let crate_bytes = sum(|entry| u64::from(entry.crate_bytes));
+    let content_bytes = sum(|entry| u64::from(entry.content_bytes));
+    let record_bytes = sum(|entry| u64::from(entry.record_bytes));
+    let disk_bytes = archive.disk_bytes()?;
+    let worst = entries.iter().map(|entry| entry.chain_bytes).max().unwrap_or(0);
+    let mut engines: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut depths: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
+    for entry in &entries {
+        let engine = Engine::from_number(entry.engine).map_or("as it came", Engine::name);
+        for slot in [
+            engines.entry(engine).or_default(),
+            depths.entry(entry.chain_depth).or_default(),
+        ] {
+            slot.0 += 1;
+            slot.1 += u64::from(entry.record_bytes);
+        }
+    }
+    if args.json {
+        let by = |(key, (count, bytes)): (String, &(u64, u64))| {
+            (key, serde_json::json!({ "crates": count, "record_bytes": bytes }))
+        };
+        let engines: serde_json::Map<_, _> = engines.iter().map(|(key, value)| by(((*key).into(), value))).collect();
+        let depths: serde_json::Map<_, _> = depths.iter().map(|(key, value)| by((key.to_string(), value))).collect();
+        let json = serde_json::json!({
+            "snapshot": archive.head().generation, "crates": entries.len(), "crate_bytes": crate_bytes,
+            "content_bytes": content_bytes, "record_bytes": record_bytes, "disk_bytes": disk_bytes,
+            "worst_chain_bytes": worst, "engines": engines, "chain_depths": depths,
+        });
+        say!("{json}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!(
+        "{} crate files in snapshot {}",
+        entries.len(),
+        archive.head().generation
+    );
+    say!("  as .crate  {:>10}", human(crate_bytes));
+    say!("  as tar     {:>10}", human(content_bytes));
+    let ratio = crate_bytes as f64 / disk_bytes.max(1) as f64;
+    say!(
+        "  on disk    {:>10}  {ratio:.2} times smaller than the .crate files",
+        human(disk_bytes)
+    );
+    say!("  worst single read: {} of tar to decode", human(worst));
+    say!("\nwhere the bytes went, by engine");
+    engines
+        .iter()
+        .for_each(|(engine, slot)| row(engine, *slot, record_bytes));
+    say!("\nand by frames below in the chain");
+    depths
+        .iter()
+        .for_each(|(depth, slot)| row(&depth.to_string(), *slot, record_bytes));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(label: &str, (count, bytes): (u64, u64), total: u64) {
+    let bar = "#".repeat((bytes * BAR_CHARS / total.max(1)) as usize);
+    say!("  {label:<12} {count:>8} {:>10}  {bar}", human(bytes));
+}
