@@ -8,7 +8,7 @@ mod engines;
 mod gzip;
 
 pub use engines::Engine;
-pub use gzip::{UndoError, gunzip, unpack_limit_bytes};
+pub use gzip::{UndoError, gunzip, gunzip_start, unpack_limit_bytes};
 
 use std::ops::ControlFlow;
 
