@@ -4,6 +4,7 @@ use super::Error;
 use super::chain::decode_bytes;
 use super::read::check_release;
 use crate::deflate::{self, Engine};
+use crate::format::index::Entry;
 use crate::format::pack::{RecordKind, RecordMeta};
 use crate::ids::{Digest, Release};
 use zstd::zstd_safe::{CCtx, CParameter};
@@ -16,6 +17,9 @@ const RAW_LEVEL: i32 = 19;
 /// the object's own, whichever is more (design measurements: about 15 ms).
 const CHAIN_BUDGET_BYTES: u64 = 32 << 20;
 const CHAIN_BUDGET_FACTOR: u64 = 4;
+/// A frame has at most this many below it: each costs some ten microseconds to
+/// begin with, however small it is.
+pub(super) const CHAIN_DEPTH: u8 = 64;
 
 /// How to store.
 #[derive(Debug, Clone, Copy)]
@@ -46,10 +50,11 @@ pub(super) struct Content {
     pub recipe: Option<deflate::Recipe>,
 }
 
-/// Whether `content_bytes` on top of a base that costs `base_chain_bytes` is
-/// within the chain budget.
-pub(super) fn within_budget(content_bytes: u64, base_chain_bytes: u64) -> bool {
-    content_bytes + base_chain_bytes <= CHAIN_BUDGET_BYTES.max(CHAIN_BUDGET_FACTOR * content_bytes)
+/// Whether `content_bytes` on top of `base` is within the chain budget, with the
+/// base at most `depth` frames up. [R 11.1]
+pub(super) fn within_budget(content_bytes: u64, base: &Entry, depth: u8) -> bool {
+    let budget_bytes = CHAIN_BUDGET_BYTES.max(CHAIN_BUDGET_FACTOR * content_bytes);
+    content_bytes + base.chain_bytes <= budget_bytes && base.chain_depth < depth
 }
 
 /// Undoes `crate_file`. What no engine reproduces is kept as it came.

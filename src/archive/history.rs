@@ -98,7 +98,7 @@ impl CrateState {
     }
 
     /// Releases that the registry has now: neither removed nor replaced.
-    pub fn current(&self) -> impl Iterator<Item = &ReleaseState> {
+    pub fn current(&self) -> impl DoubleEndedIterator<Item = &ReleaseState> {
         self.releases
             .iter()
             .filter(|release| release.removed.is_none() && release.replaced.is_none())
@@ -113,18 +113,44 @@ impl Archive {
     pub fn crate_state(&self, name: &str) -> Result<Option<CrateState>, Error> {
         let mut state: Option<CrateState> = None;
         for (i, segment) in self.manifests.iter().enumerate() {
-            for record in segment.find(name).map_err(Error::damaged(self.manifest_path(i)))? {
+            for record in segment.find(name).map_err(|damage| self.manifest_damage(i, damage))? {
                 let state = state.get_or_insert_with(|| CrateState {
                     name: record.name.to_owned(),
                     releases: Vec::new(),
                     etag: None,
                 });
                 for event in record.events() {
-                    state.apply(i, &event.map_err(Error::damaged(self.manifest_path(i)))?);
+                    state.apply(i, &event.map_err(|damage| self.manifest_damage(i, damage))?);
                 }
             }
         }
         Ok(state)
+    }
+
+    /// What the manifest knows of one exact version of the crate `name`: the
+    /// release that the registry has now if there is one, else the last it had.
+    /// Much faster than [`Archive::crate_state`] for crates with many versions.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn release_state(&self, name: &str, version: &str) -> Result<Option<ReleaseState>, Error> {
+        let mut state = CrateState {
+            name: String::new(),
+            releases: Vec::new(),
+            etag: None,
+        };
+        for (i, segment) in self.manifests.iter().enumerate() {
+            for record in segment.find(name).map_err(|damage| self.manifest_damage(i, damage))? {
+                for event in record.events() {
+                    let event = event.map_err(|damage| self.manifest_damage(i, damage))?;
+                    if event.version == version {
+                        state.apply(i, &event);
+                    }
+                }
+            }
+        }
+        let current = state.current().next_back().cloned();
+        Ok(current.or_else(|| state.releases.pop()))
     }
 
     /// Every crate that the manifest knows, by name.
@@ -135,14 +161,14 @@ impl Archive {
         let mut crates: BTreeMap<String, CrateState> = BTreeMap::new();
         for (i, segment) in self.manifests.iter().enumerate() {
             for record in segment.crates() {
-                let record = record.map_err(Error::damaged(self.manifest_path(i)))?;
+                let record = record.map_err(|damage| self.manifest_damage(i, damage))?;
                 let state = crates.entry(name_key(record.name)).or_insert_with(|| CrateState {
                     name: record.name.to_owned(),
                     releases: Vec::new(),
                     etag: None,
                 });
                 for event in record.events() {
-                    state.apply(i, &event.map_err(Error::damaged(self.manifest_path(i)))?);
+                    state.apply(i, &event.map_err(|damage| self.manifest_damage(i, damage))?);
                 }
             }
         }
@@ -185,7 +211,7 @@ impl Archive {
         };
         let text = self.manifests[*segment]
             .text(name, &event)
-            .map_err(Error::damaged(self.manifest_path(*segment)))?;
+            .map_err(|damage| self.manifest_damage(*segment, damage))?;
         Ok(Some(text))
     }
 }

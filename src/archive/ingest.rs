@@ -229,7 +229,9 @@ fn store(
 }
 
 /// The held version nearest below this one (else nearest above), or the nearest
-/// on its chain that the chain budget allows.
+/// on its chain that the chain budget allows. Where the chain is too deep that is
+/// one half way up, so that the versions to come can build on this one again
+/// rather than each reach back to the same ever older base.
 fn choose_base(
     writer: &Writer,
     release: &Release,
@@ -247,12 +249,16 @@ fn choose_base(
     let below = candidates.range(..&release.version).next_back();
     let nearest = below.or_else(|| candidates.range(&release.version..).next());
     let mut base = nearest.map(|(_, digest)| *digest);
+    let mut depth = encode::CHAIN_DEPTH;
     while let Some(digest) = base {
-        let meta = writer.read_meta(&digest)?;
-        if meta.engine != 0 && encode::within_budget(content_bytes, meta.chain_bytes) {
-            return Ok(Some((digest, meta.chain_depth, meta.chain_bytes)));
+        let Some(entry) = writer.find(&digest)? else { break };
+        if entry.engine != 0 && encode::within_budget(content_bytes, &entry, depth) {
+            return Ok(Some((digest, u32::from(entry.chain_depth), entry.chain_bytes)));
         }
-        base = meta.base.map(Digest);
+        if entry.chain_depth >= encode::CHAIN_DEPTH {
+            depth = encode::CHAIN_DEPTH / 2;
+        }
+        base = writer.read_meta(&digest)?.base.map(Digest);
     }
     Ok(None)
 }
