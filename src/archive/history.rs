@@ -175,6 +175,23 @@ impl Archive {
         Ok(crates.into_values().collect())
     }
 
+    /// When snapshot `generation` was committed, in seconds since 1970 UTC; none
+    /// if the manifest has no events of it.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn snapshot_time(&self, generation: u64) -> Result<Option<u64>, Error> {
+        for (i, segment) in self.manifests.iter().enumerate() {
+            let transactions = segment
+                .transactions()
+                .map_err(|damage| self.manifest_damage(i, damage))?;
+            if let Some(found) = transactions.iter().find(|made| made.generation == generation) {
+                return Ok(Some(found.time));
+            }
+        }
+        Ok(None)
+    }
+
     /// The registry line of a release, byte for byte, if one is known.
     ///
     /// # Errors
