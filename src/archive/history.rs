@@ -141,11 +141,8 @@ impl Archive {
         };
         for (i, segment) in self.manifests.iter().enumerate() {
             for record in segment.find(name).map_err(|damage| self.manifest_damage(i, damage))? {
-                for event in record.events() {
-                    let event = event.map_err(|damage| self.manifest_damage(i, damage))?;
-                    if event.version == version {
-                        state.apply(i, &event);
-                    }
+                for event in record.events_of(version) {
+                    state.apply(i, &event.map_err(|damage| self.manifest_damage(i, damage))?);
                 }
             }
         }

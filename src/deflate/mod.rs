@@ -95,6 +95,14 @@ pub fn redo(tar: &[u8], recipe: &Recipe) -> Result<Vec<u8>, RedoError> {
     Ok(out)
 }
 
+/// As [`redo`], by the library that the engine stands for: the yardstick.
+///
+/// # Errors
+/// When the library fails.
+pub fn redo_by_library(tar: &[u8], recipe: &Recipe) -> Result<Vec<u8>, RedoError> {
+    redo(tar, recipe)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
