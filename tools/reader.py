@@ -313,7 +313,7 @@ def transactions(segment):  # [R 7.3]
 def crate_records(segment):  # [R 7.6]
     """(name, events) in record order, each event with its restored text."""
     blocks, directory, texts = segment.section(1), segment.section(2), stored_texts(segment)
-    prefixes = [(start, prefix) for prefix, start in struct.iter_unpack("<QQ", whole(directory, 16, segment))]
+    prefixes = [(start, prefix[::-1]) for prefix, start in struct.iter_unpack("<16sQ", whole(directory, 24, segment))]
     cursor = Cursor(blocks, f"{segment.what}: crate block")
     ordinal, last, seen = 0, None, []
     while not cursor.done():
@@ -322,7 +322,7 @@ def crate_records(segment):  # [R 7.6]
         name, count, first_text = record.string(), record.uint(), record.uint()
         order = (key_of(name).encode(), name.encode())
         if prefixes and prefixes[0][0] == start:
-            found = int.from_bytes(order[0][:8].ljust(8, b"\0"), "big")
+            found = order[0][:16].ljust(16, b"\0")
             need(found == prefixes.pop(0)[1], f"{segment.what}: manifest directory: wrong key for {name}")
         need(last is None or last < order, f"{segment.what}: names do not ascend at {name}")
         need(first_text == ordinal, f"{segment.what}: texts of {name} begin at {first_text}, expected {ordinal}")
@@ -673,7 +673,7 @@ def command_extract(archive, wanted, path, as_tar):
     current = [one for one in held if not one["removed"] and not one["replaced"]]
     if not held:
         return complain(f"{wanted}: not held in this archive; `list` shows what is")
-    release = (current or held[-1:])[0]  # [R 7.20]
+    release = (current or held)[-1]  # [R 7.20]
     try:
         meta, content = archive.content(archive.find(release["digest"]))
         data = tar_of(meta, content) if as_tar else crate_file(meta, content)

@@ -78,13 +78,20 @@ pub struct Arrival {
 pub enum Outcome {
     /// Stored now.
     Stored {
+        /// The crate file's digest.
+        digest: Digest,
+        /// The crate file's length.
+        crate_bytes: u64,
         /// Bytes in the pack, its metadata included.
         record_bytes: u64,
         /// Whether an engine reproduces it.
         exact: bool,
     },
     /// Held already.
-    Held,
+    Held {
+        /// The crate file's digest.
+        digest: Digest,
+    },
     /// There was no file.
     Skipped,
 }
@@ -140,8 +147,8 @@ fn take_in(
     match file {
         None => done(&release, Ok(Outcome::Skipped)),
         Some((digest, bytes)) => match writer.find(&digest) {
-            Ok(Some(_)) => done(&release, Ok(Outcome::Held)),
-            Ok(None) => match encode::undo(bytes, digest, guess) {
+            Ok(Some(_)) => done(&release, Ok(Outcome::Held { digest })),
+            Ok(None) => match encode::undo(bytes, digest, guess, options.check_release.then_some(&release)) {
                 Ok(undone) => content = Some(undone),
                 Err(error) => done(&release, Err(error)),
             },
@@ -189,7 +196,7 @@ fn store(
 ) -> Result<Outcome, Error> {
     // Two arrivals may hold the same bytes under two versions.
     if writer.find(&content.digest)?.is_some() {
-        return Ok(Outcome::Held);
+        return Ok(Outcome::Held { digest: content.digest });
     }
     let base = match &content.recipe {
         Some(_) => choose_base(writer, release, content.bytes.len() as u64, stored)?,
@@ -214,13 +221,17 @@ fn store(
     writer.append(&meta, &frame)?;
     let record_bytes = meta.encode().len() as u64 + meta.frame_bytes;
     Ok(Outcome::Stored {
+        digest: content.digest,
+        crate_bytes: content.crate_bytes,
         record_bytes,
         exact: meta.engine != 0,
     })
 }
 
 /// The held version nearest below this one (else nearest above), or the nearest
-/// on its chain that the chain budget allows.
+/// on its chain that the chain budget allows. Where the chain is too deep that is
+/// one half way up, so that the versions to come can build on this one again
+/// rather than each reach back to the same ever older base.
 fn choose_base(
     writer: &Writer,
     release: &Release,
@@ -238,12 +249,16 @@ fn choose_base(
     let below = candidates.range(..&release.version).next_back();
     let nearest = below.or_else(|| candidates.range(&release.version..).next());
     let mut base = nearest.map(|(_, digest)| *digest);
+    let mut depth = encode::CHAIN_DEPTH;
     while let Some(digest) = base {
-        let meta = writer.read_meta(&digest)?;
-        if meta.engine != 0 && encode::within_budget(content_bytes, meta.chain_bytes) {
-            return Ok(Some((digest, meta.chain_depth, meta.chain_bytes)));
+        let Some(entry) = writer.find(&digest)? else { break };
+        if entry.engine != 0 && encode::within_budget(content_bytes, &entry, depth) {
+            return Ok(Some((digest, u32::from(entry.chain_depth), entry.chain_bytes)));
         }
-        base = meta.base.map(Digest);
+        if entry.chain_depth >= encode::CHAIN_DEPTH {
+            depth = encode::CHAIN_DEPTH / 2;
+        }
+        base = writer.read_meta(&digest)?.base.map(Digest);
     }
     Ok(None)
 }

@@ -154,7 +154,7 @@ impl Archive {
     /// When an index page that the search touches is damaged.
     pub fn find(&self, digest: &Digest) -> Result<Option<Entry>, Error> {
         for (i, segment) in self.indexes.iter().enumerate().rev() {
-            if let Some(entry) = segment.find(digest).map_err(Error::damaged(self.index_path(i)))? {
+            if let Some(entry) = segment.find(digest).map_err(|damage| self.index_damage(i, damage))? {
                 return Ok((entry.kind != EntryKind::Purged).then_some(entry));
             }
         }
@@ -169,7 +169,7 @@ impl Archive {
         let mut entries = std::collections::BTreeMap::new();
         for (i, segment) in self.indexes.iter().enumerate() {
             for entry in segment.entries() {
-                let entry = entry.map_err(Error::damaged(self.index_path(i)))?;
+                let entry = entry.map_err(|damage| self.index_damage(i, damage))?;
                 entries.insert(entry.digest, entry);
             }
         }
@@ -200,6 +200,17 @@ impl Archive {
     /// The manifest segments.
     pub fn manifest_segments(&self) -> &[Arc<ManifestSegment<FileBytes>>] {
         &self.manifests
+    }
+
+    /// A mismatch in index segment `i`. Made only when there is one: paths are
+    /// not put together on the way of a lookup.
+    pub(super) fn index_damage(&self, i: usize, damage: Damaged) -> Error {
+        Error::damaged(self.index_path(i))(damage)
+    }
+
+    /// A mismatch in manifest segment `i`.
+    pub(super) fn manifest_damage(&self, i: usize, damage: Damaged) -> Error {
+        Error::damaged(self.manifest_path(i))(damage)
     }
 
     pub(super) fn index_path(&self, i: usize) -> String {

@@ -28,20 +28,17 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     }
     let archive = Archive::open(folder)?;
     for wanted in &args.releases {
-        let (_, state, release) = select::select(&archive, wanted)?;
+        let select::Selected { release, digest, .. } = select::select(&archive, wanted)?;
         if let Some(target) = &args.unpack {
-            unpack_tar(&archive.read_tar(&state.digest)?, &release, target)?;
+            unpack_tar(&archive.read_tar(&digest)?, &release, target)?;
         } else if let Some(path) = &args.file {
-            print_file(&archive.read_tar(&state.digest)?, path, &release.to_string())?;
+            print_file(&archive.read_tar(&digest)?, path, &release.to_string())?;
         } else {
-            let bytes = archive.read_crate(&state.digest)?;
+            let bytes = archive.read_crate(&digest)?;
             match &args.output {
                 Some(output) if output.as_os_str() == "-" => std::io::stdout().write_all(&bytes)?,
                 Some(output) => write_file(output, &bytes)?,
-                None => write_file(
-                    &PathBuf::from(format!("{}-{}.crate", release.name, release.version)),
-                    &bytes,
-                )?,
+                None => write_file(&PathBuf::from(format!("{}.crate", release.stem())), &bytes)?,
             }
         }
     }
