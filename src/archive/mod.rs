@@ -33,3 +33,5 @@ pub use write::{CommitInfo, Writer};
 pub(crate) const README_TXT: &str = include_str!("readme.txt");
 /// The normative description of the bytes, as carried in every archive.
 pub(crate) const SPEC: &str = include_str!("../../format-spec/format-1.md");
+/// The independent reader, as carried in every archive.
+pub(crate) const READER_PY: &str = include_str!("../../tools/reader.py");

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::format::Damaged;
-use crate::format::head::Head;
+use crate::format::head::{Head, SegmentEntry};
 use crate::format::index::{Entry, EntryKind, IndexSegment};
 use crate::format::manifest::ManifestSegment;
 use crate::ids::Digest;
@@ -27,6 +27,17 @@ pub(super) fn index_name(generation: u64) -> String {
 /// A manifest segment's file name.
 pub(super) fn manifest_name(generation: u64) -> String {
     format!("manifest/{generation:08}.man")
+}
+
+/// Whether an intact segment is the one that the head names. [R 6.3]
+fn check_segment(entry: &SegmentEntry, generation: u64, file_bytes: u64) -> Result<(), Damaged> {
+    if generation != entry.generation {
+        return Err(Damaged::new("segment generation", 16, entry.generation, generation));
+    }
+    if file_bytes != entry.bytes {
+        return Err(Damaged::new("segment length by the head", 0, entry.bytes, file_bytes));
+    }
+    Ok(())
 }
 
 /// One committed state of an archive, open for reading.
@@ -110,13 +121,19 @@ impl Archive {
         for segment in &head.indexes {
             let name = index_name(segment.generation);
             let bytes = medium.open_sealed(&name).map_err(Error::io(&name))?;
-            indexes.push(Arc::new(IndexSegment::open(bytes).map_err(Error::damaged(name))?));
+            let file_bytes = bytes.as_ref().len() as u64;
+            let open = IndexSegment::open(bytes).map_err(Error::damaged(&name))?;
+            check_segment(segment, open.generation(), file_bytes).map_err(Error::damaged(&name))?;
+            indexes.push(Arc::new(open));
         }
         let mut manifests = Vec::new();
         for segment in &head.manifests {
             let name = manifest_name(segment.generation);
             let bytes = medium.open_sealed(&name).map_err(Error::io(&name))?;
-            manifests.push(Arc::new(ManifestSegment::open(bytes).map_err(Error::damaged(name))?));
+            let file_bytes = bytes.as_ref().len() as u64;
+            let open = ManifestSegment::open(bytes).map_err(Error::damaged(&name))?;
+            check_segment(segment, open.generation(), file_bytes).map_err(Error::damaged(&name))?;
+            manifests.push(Arc::new(open));
         }
         Ok(Archive {
             medium,

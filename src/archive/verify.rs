@@ -3,7 +3,7 @@
 use super::{Archive, Error, chain, encode, read};
 use crate::format::index::Entry;
 use crate::format::manifest_write::{ChainHasher, each_event};
-use crate::format::pack::RecordMeta;
+use crate::format::pack::{PackHeader, RecordMeta};
 use crate::ids::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -50,6 +50,7 @@ impl Archive {
     pub fn verify(&self, depth: Depth, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<VerifyReport, Error> {
         let mut report = VerifyReport::default();
         self.verify_segments(&mut report);
+        self.verify_pack_headers(&mut report);
         let (Ok(entries), Ok(names)) = (self.entries(), self.names()) else {
             return Ok(report);
         };
@@ -84,6 +85,22 @@ impl Archive {
             .problems
             .sort_by(|a, b| (&a.release, &a.message).cmp(&(&b.release, &b.message)));
         Ok(report)
+    }
+
+    /// No read needs a pack's header, but a rebuild from the packs would. [R 10.8]
+    fn verify_pack_headers(&self, report: &mut VerifyReport) {
+        for pack in &self.head.packs {
+            let name = super::open::pack_name(pack.pack);
+            let header = self
+                .medium
+                .read_at(&name, 0, pack.bytes.min(HEADER_READ_BYTES) as usize)
+                .map_err(|error| error.to_string())
+                .and_then(|bytes| PackHeader::decode(&bytes).map_err(|damage| damage.to_string()));
+            if let Err(cause) = header {
+                let message = format!("{}/{name}: {cause}", self.medium.describe());
+                report.problems.push(Problem { release: None, message });
+            }
+        }
     }
 
     fn verify_segments(&self, report: &mut VerifyReport) {
@@ -176,6 +193,9 @@ impl Archive {
         Ok(names)
     }
 }
+
+/// More than any pack header takes.
+const HEADER_READ_BYTES: u64 = 4096;
 
 /// Checks what decoding has not: that an engine gives the crate file again.
 fn check_content(entry: &Entry, meta: &RecordMeta, content: &[u8], depth: Depth) -> Result<u64, Error> {

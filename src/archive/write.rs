@@ -181,7 +181,11 @@ fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
             .create_folder(folder)
             .map_err(Error::io(format!("{path}/{folder}")))?;
     }
-    let files = [("README.txt", super::README_TXT), ("format-1.md", super::SPEC)];
+    let files = [
+        ("README.txt", super::README_TXT),
+        ("format-1.md", super::SPEC),
+        ("reader.py", super::READER_PY),
+    ];
     for (name, text) in files {
         replace(&**medium, name, text.as_bytes())?;
     }
@@ -202,7 +206,6 @@ fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
     };
     medium.sync_folder("").map_err(Error::io(&path))?;
     write_head(&**medium, &head)?;
-    medium.sync_folder("").map_err(Error::io(&path))?;
     Archive::open_on(medium.clone())
 }
 
@@ -220,12 +223,17 @@ fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
 /// The only commit point. [R 10.5]
 fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
     let name = HEAD_NAMES[(head.generation % 2) as usize];
-    match medium.create(name) {
+    let created = match medium.create(name) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io(name)(error)),
-        _ => {}
-    }
+        result => result.is_ok(),
+    };
     medium.write_at(name, 0, &head.encode()).map_err(Error::io(name))?;
-    medium.sync(name).map_err(Error::io(name))
+    medium.sync(name).map_err(Error::io(name))?;
+    // The second head appears with the first commit; its name must outlive a crash too.
+    if created {
+        medium.sync_folder("").map_err(Error::io(medium.describe()))?;
+    }
+    Ok(())
 }
 
 fn now() -> u64 {

@@ -66,7 +66,7 @@ fn release(archive: &Archive, args: &Args) -> CommandResult {
     let Some((entry, meta)) = chain.first() else {
         return Err(format!("{release}: not held").into());
     };
-    let line = archive.line(release.name.as_str(), &state)?;
+    let line = archive.line(&state)?;
     let parsed: Option<Value> = line.as_deref().and_then(|line| serde_json::from_slice(line).ok());
     let engine = Engine::from_number(meta.engine).map_or("as it came", Engine::name);
     let base = chain.get(1).map(|(_, base)| format!("{}@{}", base.name, base.version));
