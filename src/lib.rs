@@ -9,4 +9,5 @@ pub mod archive;
 pub mod deflate;
 pub mod format;
 pub mod ids;
+pub mod registry;
 pub mod store;
