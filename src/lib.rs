@@ -11,3 +11,4 @@ pub mod format;
 pub mod ids;
 pub mod registry;
 pub mod store;
+pub mod sync;

@@ -35,6 +35,9 @@ pub trait Ticket: Send + 'static {
     /// The crate file is now known to have at least so many bytes; they are read
     /// once this returns. May wait.
     fn expect(&mut self, crate_bytes: u64);
+
+    /// These are the bytes, and they are right. May wait.
+    fn arrived(&mut self, crate_file: &[u8]);
 }
 
 /// One crate file to fetch.
@@ -177,5 +180,6 @@ fn fetch_once<T: Ticket>(http: &Http, options: &FetchOptions, stop: &Stop, job: 
             html: looks_like_html(&bytes),
         });
     }
+    ticket.arrived(&bytes);
     Ok(bytes)
 }

@@ -29,4 +29,4 @@ pub use path::index_path;
 pub use retry::{Next, RetryPolicy, retry_after};
 pub use sparse::SparseIndex;
 pub use stop::Stop;
-pub use workers::workers;
+pub use workers::{receive, send, workers};

@@ -1,7 +1,37 @@
 //! A pool of plain threads: items in, results out, in whatever order they end.
 
-use crossbeam_channel::{Receiver, Sender};
+use super::Stop;
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How late `stop` may be noticed by whoever waits for a channel.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Sends `item`, however long it takes; false if nobody receives or `stop` is set.
+pub fn send<I>(sender: &Sender<I>, mut item: I, stop: &Stop) -> bool {
+    while !stop.is_set() {
+        item = match sender.send_timeout(item, GLANCE) {
+            Ok(()) => return true,
+            Err(SendTimeoutError::Timeout(item)) => item,
+            Err(SendTimeoutError::Disconnected(_)) => return false,
+        };
+    }
+    false
+}
+
+/// The next result, however long it takes; none if there will be no more or
+/// `stop` is set.
+pub fn receive<O>(receiver: &Receiver<O>, stop: &Stop) -> Option<O> {
+    while !stop.is_set() {
+        match receiver.recv_timeout(GLANCE) {
+            Ok(result) => return Some(result),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+    None
+}
 
 /// Starts `count` threads that turn items into results until the sender is
 /// dropped, or nobody receives any more.
