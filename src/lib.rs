@@ -87,4 +87,6 @@ pub mod archive;
 pub mod deflate;
 pub mod format;
 pub mod ids;
+pub mod registry;
 pub mod store;
+pub mod sync;
