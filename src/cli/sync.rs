@@ -79,7 +79,10 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         attempts: args.attempts,
         ..RetryPolicy::default()
     };
-    options.encode = EncodeOptions { level: args.level };
+    options.encode = EncodeOptions {
+        level: args.level,
+        ..EncodeOptions::default()
+    };
     options.threads = threads();
     let stop = Stop::default();
     stop_on_ctrl_c(&stop)?;
