@@ -26,9 +26,10 @@ pub use import::{CrateFile, Failure, ImportOptions, ImportReport, Scan, import};
 pub use ingest::{Arrival, Outcome, ingest};
 pub use inspect::{HeadFile, RecordPlace, head_files};
 pub use open::Archive;
-pub use read::{FileEntry, release_of, tar_files};
+pub use read::{FileEntry, Visit, release_of, tar_files};
 pub use unpack::unpack_tar;
 pub use verify::{Depth, Problem, VerifyReport};
+pub use walk::Decoded;
 pub use write::{CommitInfo, Writer};
 
 /// What every archive carries for whoever finds the drive.

@@ -20,6 +20,7 @@ mod extract;
 mod import;
 mod info;
 mod inspect;
+mod interrupt;
 mod list;
 mod select;
 mod stats;

@@ -1,7 +1,7 @@
 //! The first half of a run: asking the registry index, noting what is new in it,
 //! and finding out what is wanted and not held.
 
-use super::absorb::{KnownRelease, events, removals};
+use super::absorb::{events, known_releases, removals};
 use super::want::{Listed, Want, choose, describe};
 use super::{Committer, Error, Failure, Progress, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
@@ -199,7 +199,7 @@ impl Listing<'_> {
         if file.lines.is_empty() {
             return Ok(Err("its registry index file has no line that can be read".into()));
         }
-        let known = self.known(state)?;
+        let known = known_releases(self.writer, state)?;
         let name = state.map_or_else(|| file.lines[0].name.to_string(), |state| state.name.clone());
         for event in events(&known, &file.lines) {
             // A line that cannot be read may be of any release: then none is gone.
@@ -229,23 +229,6 @@ impl Listing<'_> {
             line: Some(line),
         });
         Ok(Ok(listed.collect()))
-    }
-
-    fn known(&self, state: Option<&CrateState>) -> Result<Vec<KnownRelease>, archive::Error> {
-        let Some(state) = state else { return Ok(Vec::new()) };
-        self.writer.with_archive(|archive| {
-            let known = state.releases.iter().map(|release| {
-                Ok(KnownRelease {
-                    version: release.version.clone(),
-                    digest: release.digest,
-                    yanked: release.yanked,
-                    removed: release.removed.is_some(),
-                    replaced: release.replaced.is_some(),
-                    line: archive.line(release)?,
-                })
-            });
-            known.collect()
-        })
     }
 
     /// Sorts what is wanted of one crate into held, missing and failed.
@@ -373,7 +356,7 @@ impl Listing<'_> {
                 continue;
             };
             if !suspicious {
-                for event in removals(&self.known(Some(state))?) {
+                for event in removals(&known_releases(self.writer, Some(state))?) {
                     self.writer.note(&state.name, event);
                 }
             }
