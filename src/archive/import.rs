@@ -189,14 +189,14 @@ pub fn import(writer: &Writer, scan: Scan, options: &ImportOptions<'_>) -> Resul
         scope.spawn(|| {
             // Moved in, so that the channel closes when this thread ends.
             let sender = sender;
-            let mut seen: BTreeMap<Release, Digest> = BTreeMap::new();
             for files in crates {
                 for (order, file) in files.into_iter().enumerate() {
-                    if (options.stop)() {
+                    // Once the drive is full or gone, nothing more can be stored.
+                    if (options.stop)() || writer.check().is_err() {
                         return;
                     }
                     let permit = budget.take(file.bytes * TAR_FACTOR);
-                    let read = read_checked(&file, &mut seen, options.expected);
+                    let read = read_checked(&file, options.expected);
                     (options.progress)(file.bytes);
                     let content = match read {
                         Ok(content) => Some(content),
@@ -270,7 +270,7 @@ pub fn import(writer: &Writer, scan: Scan, options: &ImportOptions<'_>) -> Resul
 /// What has been stored since the last commit.
 #[derive(Default)]
 struct Arrived {
-    releases: Vec<(Release, Digest)>,
+    releases: BTreeMap<Release, Digest>,
     record_bytes: u64,
 }
 
@@ -278,10 +278,7 @@ impl Arrived {
     /// Notes the releases that the manifest does not know yet, and commits.
     fn commit(&mut self, writer: &Writer) -> Result<(), Error> {
         self.record_bytes = 0;
-        let mut releases = std::mem::take(&mut self.releases);
-        releases.sort();
-        releases.dedup();
-        for (release, digest) in releases {
+        for (release, digest) in std::mem::take(&mut self.releases) {
             writer.note_held(&release, digest)?;
         }
         let info = CommitInfo {
@@ -295,15 +292,11 @@ impl Arrived {
 /// The file's digest and bytes, if they may be stored as its release.
 fn read_checked(
     file: &CrateFile,
-    seen: &mut BTreeMap<Release, Digest>,
     expected: &(dyn Fn(&Release) -> Result<Vec<Digest>, String> + Sync),
 ) -> Result<(Digest, Vec<u8>), String> {
     let bytes = fs::read(&file.path).map_err(|error| error.to_string())?;
     let digest = Digest::of(&bytes);
-    let mut allowed = expected(&file.release)?;
-    if allowed.is_empty() {
-        allowed.extend(seen.get(&file.release));
-    }
+    let allowed = expected(&file.release)?;
     if !allowed.is_empty() && !allowed.contains(&digest) {
         let allowed: Vec<String> = allowed.iter().map(Digest::to_string).collect();
         let allowed = allowed.join(" or ");
@@ -312,7 +305,6 @@ fn read_checked(
             "wrong bytes for {release}: expected SHA-256 {allowed}, found {digest}"
         ));
     }
-    seen.insert(file.release.clone(), digest);
     Ok((digest, bytes))
 }
 
