@@ -12,6 +12,7 @@
 use cratehold::archive::{Archive, Depth, EncodeOptions, ImportOptions, Scan, Writer, import, unpack_tar};
 use cratehold::deflate::{self, Recipe};
 use cratehold::ids::{Digest, Release};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -171,6 +172,8 @@ fn singles(archive: &Archive, crates: &[Crate]) {
 }
 
 fn unpack_all(archive: &Archive, crates: &[Crate], work: &Path, threads: usize) {
+    let digests: Vec<Digest> = crates.iter().map(|file| file.digest).collect();
+    let releases: HashMap<Digest, &Release> = crates.iter().map(|file| (file.digest, &file.release)).collect();
     let (mut from_archive, mut from_loose) = (Vec::new(), Vec::new());
     for _ in 0..PAIRED_RUNS {
         for loose in [true, false] {
@@ -178,17 +181,18 @@ fn unpack_all(archive: &Archive, crates: &[Crate], work: &Path, threads: usize) 
             let _ = std::fs::remove_dir_all(&target);
             std::fs::create_dir(&target).unwrap();
             let seconds = timed(|| {
-                in_parallel(crates, threads, |file| {
-                    if loose {
+                if loose {
+                    in_parallel(crates, threads, |file| {
                         let file = std::fs::File::open(&file.path).unwrap();
                         tar::Archive::new(flate2::read::GzDecoder::new(file))
                             .unpack(&target)
                             .unwrap();
-                    } else {
-                        let tar = archive.read_tar(&file.digest).unwrap();
-                        unpack_tar(&tar, &file.release, &target).unwrap();
-                    }
-                });
+                    });
+                } else {
+                    archive.read_tars(&digests, threads, &|digest, tar| {
+                        unpack_tar(&tar.unwrap(), releases[digest], &target).unwrap();
+                    });
+                }
             });
             if loose { &mut from_loose } else { &mut from_archive }.push(seconds);
         }

@@ -4,8 +4,6 @@
 //! tar. Knows nothing of registries; whoever does says which checksums it expects.
 
 use super::{Arrival, Budget, CommitInfo, EncodeOptions, Error, Outcome, Writer, ingest, release_of};
-use crate::format::manifest::EventKind;
-use crate::format::manifest_write::Event;
 use crate::ids::{Digest, Release};
 use std::collections::BTreeMap;
 use std::fs;
@@ -283,18 +281,7 @@ impl Arrived {
         releases.sort();
         releases.dedup();
         for (release, digest) in releases {
-            if writer.known_digests(&release)?.contains(&digest) {
-                continue;
-            }
-            let event = Event {
-                kind: EventKind::Added,
-                yanked: false,
-                generation: 0,
-                version: release.version.to_string(),
-                digest: Some(digest),
-                text: None,
-            };
-            writer.note(release.name.as_str(), event);
+            writer.note_held(&release, digest)?;
         }
         let info = CommitInfo {
             source: "import".into(),

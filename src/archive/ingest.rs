@@ -4,6 +4,8 @@
 use super::encode::{self, Base, Content, EncodeOptions};
 use super::{Error, Writer};
 use crate::deflate::Engine;
+use crate::format::manifest::EventKind;
+use crate::format::manifest_write::Event;
 use crate::ids::{Digest, Release, Version};
 use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, HashMap};
@@ -94,6 +96,42 @@ pub enum Outcome {
     },
     /// There was no file.
     Skipped,
+}
+
+impl Writer {
+    /// Stores one crate file, and notes its release if the manifest does not know
+    /// it; both count from the next commit on. For many, [`ingest`] is faster.
+    ///
+    /// # Errors
+    /// When it is refused, or cannot be written.
+    pub fn add(&self, release: &Release, crate_file: Vec<u8>, options: EncodeOptions) -> Result<Outcome, Error> {
+        let digest = Digest::of(&crate_file);
+        let outcome = match self.find(&digest)? {
+            Some(_) => Outcome::Held { digest },
+            None => {
+                let content = encode::undo(crate_file, digest, None, options.check_release.then_some(release))?;
+                store(self, release, &content, &[], None, options)?
+            }
+        };
+        self.note_held(release, digest)?;
+        Ok(outcome)
+    }
+
+    /// Notes that `release` has `digest`, if the manifest does not know it yet.
+    pub(super) fn note_held(&self, release: &Release, digest: Digest) -> Result<(), Error> {
+        if !self.known_digests(release)?.contains(&digest) {
+            let event = Event {
+                kind: EventKind::Added,
+                yanked: false,
+                generation: 0,
+                version: release.version.to_string(),
+                digest: Some(digest),
+                text: None,
+            };
+            self.note(release.name.as_str(), event);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]

@@ -14,6 +14,7 @@ mod open;
 mod read;
 mod unpack;
 mod verify;
+mod walk;
 mod write;
 
 pub use encode::{DEFAULT_LEVEL, EncodeOptions};

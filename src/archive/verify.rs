@@ -3,12 +3,12 @@
 use super::{Archive, Error, chain, encode, read};
 use crate::format::index::Entry;
 use crate::format::manifest_write::{ChainHasher, each_event};
-use crate::format::pack::PackHeader;
+use crate::format::pack::{PackHeader, RecordMeta};
 use crate::ids::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// How deep to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,68 +51,40 @@ impl Archive {
         let mut report = VerifyReport::default();
         self.verify_segments(&mut report);
         self.verify_pack_headers(&mut report);
-        let (Ok(mut entries), Ok(names)) = (self.entries(), self.names()) else {
+        let (Ok(entries), Ok(names)) = (self.entries(), self.names()) else {
             return Ok(report);
         };
-        entries.sort_by_key(|entry| (entry.pack, entry.record_offset));
-        let next = AtomicUsize::new(0);
-        // Bases lie close before what needs them, so a few recent contents save
-        // decoding each chain from its start.
         let shared = Mutex::new(report);
-        std::thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
-                scope.spawn(|| {
-                    let mut recent = Recent::default();
-                    loop {
-                        let at = next.fetch_add(RUN, Ordering::Relaxed);
-                        let Some(run) = entries
-                            .get(at..entries.len().min(at + RUN))
-                            .filter(|run| !run.is_empty())
-                        else {
-                            break;
-                        };
-                        for entry in run {
-                            let result = self.verify_entry(entry, depth, &mut recent);
-                            let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                            report.objects += 1;
-                            match result {
-                                Ok(bytes) => report.content_bytes += bytes,
-                                Err(error) => {
-                                    let release = names.get(&entry.digest).cloned();
-                                    report.problems.push(Problem {
-                                        release,
-                                        message: error.to_string(),
-                                    });
-                                }
-                            }
-                            drop(report);
-                            progress(u64::from(entry.content_bytes));
-                        }
-                    }
-                });
+        let note = |entry: &Entry, result: Result<u64, Error>| {
+            let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            report.objects += 1;
+            match result {
+                Ok(bytes) => report.content_bytes += bytes,
+                Err(error) => report.problems.push(Problem {
+                    release: names.get(&entry.digest).cloned(),
+                    message: error.to_string(),
+                }),
             }
-        });
+            drop(report);
+            progress(u64::from(entry.content_bytes));
+        };
+        if depth == Depth::Quick {
+            in_parallel(&entries, threads, |entry| {
+                note(entry, chain::read_record(&*self.medium, entry).map(|_| 0));
+            });
+        } else {
+            self.walk_contents(entries, threads, &|entry, decoded| {
+                note(
+                    entry,
+                    decoded.and_then(|(meta, content)| check_content(entry, &meta, &content, depth)),
+                );
+            });
+        }
         let mut report = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         report
             .problems
             .sort_by(|a, b| (&a.release, &a.message).cmp(&(&b.release, &b.message)));
         Ok(report)
-    }
-
-    fn verify_entry(&self, entry: &Entry, depth: Depth, recent: &mut Recent) -> Result<u64, Error> {
-        if depth == Depth::Quick {
-            chain::read_record(&*self.medium, entry)?;
-            return Ok(0);
-        }
-        let (meta, content) = self.decode(entry, &|digest| recent.get(digest))?;
-        if depth == Depth::Full || meta.engine == 0 {
-            read::rebuild(entry, &meta, &content)?;
-        } else if crate::deflate::Engine::from_number(meta.engine).is_none() {
-            encode::redo(&meta, &[]).map_err(|cause| chain::blob_error(entry, Some(&meta), cause))?;
-        }
-        let bytes = content.len() as u64;
-        recent.put(entry.digest, content);
-        Ok(bytes)
     }
 
     /// No read needs a pack's header, but a rebuild from the packs would. [R 10.8]
@@ -224,29 +196,26 @@ impl Archive {
 
 /// More than any pack header takes.
 const HEADER_READ_BYTES: u64 = 4096;
-/// Entries that one thread takes at a time.
-const RUN: usize = 16;
-const RECENT_BYTES: usize = 256 << 20;
 
-/// The contents decoded last, oldest first.
-#[derive(Default)]
-struct Recent(Vec<(Digest, Arc<Vec<u8>>)>);
-
-impl Recent {
-    fn get(&self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(held, _)| held == digest)
-            .map(|(_, bytes)| bytes.clone())
+/// Checks what decoding has not: that an engine gives the crate file again.
+fn check_content(entry: &Entry, meta: &RecordMeta, content: &[u8], depth: Depth) -> Result<u64, Error> {
+    if depth == Depth::Full || meta.engine == 0 {
+        read::rebuild(entry, meta, content)?;
+    } else if crate::deflate::Engine::from_number(meta.engine).is_none() {
+        encode::redo(meta, &[]).map_err(|cause| chain::blob_error(entry, Some(meta), cause))?;
     }
+    Ok(content.len() as u64)
+}
 
-    fn put(&mut self, digest: Digest, bytes: Arc<Vec<u8>>) {
-        self.0.push((digest, bytes));
-        while self.0.len() > 32
-            || (self.0.len() > 1 && self.0.iter().map(|(_, b)| b.len()).sum::<usize>() > RECENT_BYTES)
-        {
-            self.0.remove(0);
+fn in_parallel<T: Sync>(items: &[T], threads: usize, work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(item);
+                }
+            });
         }
-    }
+    });
 }
