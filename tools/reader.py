@@ -9,7 +9,8 @@ It needs Python 3.9 and one package for zstd: pip install zstandard
 It gives back the tar of every crate, and the exact .crate file where its deflate
 engine is the zlib that Python has (engines 2 and 3) or none at all (0). It never
 writes a .crate whose SHA-256 is not the one asked for. It only ever reads the
-archive. Functions are in the spec's order and cite its rules, as [R n.m].
+archive, and reads the whole index and manifest each time, all checksums with them.
+Functions are in the spec's order and cite its rules, as [R n.m].
 
 Exit codes: 0 all is well, 1 damage or not possible, 2 wrong command line.
 """
