@@ -15,7 +15,7 @@ use cratehold::ids::{Digest, Release};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const PAIRED_RUNS: usize = 3;
@@ -103,7 +103,7 @@ fn store(crates: &[Crate], folder: &Path, archive: &Path, threads: usize, crate_
                 },
                 threads,
                 expected: &|_| Ok(Vec::new()),
-                stop: &AtomicBool::new(false),
+                stop: &|| false,
                 progress: &|_| {},
             };
             let report = import(&writer, Scan::of(&[folder.to_owned()], threads), &options).unwrap();

@@ -64,7 +64,6 @@
 //!
 //! ```
 //! use cratehold::archive::{EncodeOptions, ImportOptions, Scan, Writer, import};
-//! use std::sync::atomic::AtomicBool;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
@@ -74,7 +73,7 @@
 //!     encode: EncodeOptions { check_release: true, ..EncodeOptions::default() },
 //!     threads: 2,
 //!     expected: &|_release| Ok(Vec::new()),
-//!     stop: &AtomicBool::new(false),
+//!     stop: &|| false,
 //!     progress: &|_bytes| {},
 //! };
 //! let report = import(&writer, Scan::of(&["no-such-folder".into()], 2), &options)?;
@@ -87,4 +86,6 @@ pub mod archive;
 pub mod deflate;
 pub mod format;
 pub mod ids;
+pub mod registry;
 pub mod store;
+pub mod sync;

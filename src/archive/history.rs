@@ -45,6 +45,13 @@ pub struct CrateState {
     etag: Option<(usize, EventPlace)>,
 }
 
+impl ReleaseState {
+    /// Whether the registry has listed it, so that its line is known.
+    pub fn is_listed(&self) -> bool {
+        self.line.is_some()
+    }
+}
+
 impl CrateState {
     fn new() -> CrateState {
         CrateState {
@@ -238,6 +245,21 @@ impl Archive {
                 .map_err(|damage| self.manifest_damage(i, damage))?;
             if let Some(found) = transactions.iter().find(|made| made.generation == generation) {
                 return Ok(Some(found.time));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The address of the registry index that the lines here come from, if any do.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn known_registry(&self) -> Result<Option<String>, Error> {
+        for (i, segment) in self.manifests.iter().enumerate().rev() {
+            let transactions = segment.transactions().map_err(Error::damaged(self.manifest_path(i)))?;
+            let mut named = transactions.into_iter().rev().map(|transaction| transaction.registry);
+            if let Some(registry) = named.find(|registry| !registry.is_empty()) {
+                return Ok(Some(registry));
             }
         }
         Ok(None)

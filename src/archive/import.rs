@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What may be in flight: a few of the largest crates and their tars.
@@ -135,6 +135,7 @@ fn identify(path: &Path) -> Result<Release, String> {
 }
 
 /// What [`import`] is to do, and whom it tells.
+#[derive(Clone, Copy)]
 pub struct ImportOptions<'a> {
     /// How to store.
     pub encode: EncodeOptions,
@@ -143,8 +144,8 @@ pub struct ImportOptions<'a> {
     /// The checksums that may go with a release: none known if empty; an error is
     /// the reason why this release may not be taken in.
     pub expected: &'a (dyn Fn(&Release) -> Result<Vec<Digest>, String> + Sync),
-    /// Once set, no further file is begun.
-    pub stop: &'a AtomicBool,
+    /// Once it says so, no further file is begun.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
     /// Hears the length of each file as it is read.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -191,7 +192,7 @@ pub fn import(writer: &Writer, scan: Scan, options: &ImportOptions<'_>) -> Resul
             let mut seen: BTreeMap<Release, Digest> = BTreeMap::new();
             for files in crates {
                 for (order, file) in files.into_iter().enumerate() {
-                    if options.stop.load(Ordering::Relaxed) {
+                    if (options.stop)() {
                         return;
                     }
                     let permit = budget.take(file.bytes * TAR_FACTOR);

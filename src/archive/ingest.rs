@@ -2,63 +2,17 @@
 //! in order by crate, so that each version finds its base.
 
 use super::encode::{self, Base, Content, EncodeOptions};
-use super::{Error, Writer};
+use super::{Error, Permit, Writer};
 use crate::deflate::Engine;
 use crate::format::manifest::EventKind;
 use crate::format::manifest_write::Event;
 use crate::ids::{Digest, Release, Version};
 use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A bound on the bytes in flight.
-#[derive(Debug)]
-pub struct Budget {
-    limit_bytes: u64,
-    used_bytes: Mutex<u64>,
-    freed: Condvar,
-}
-
-impl Budget {
-    /// A budget of `limit_bytes`.
-    pub fn new(limit_bytes: u64) -> Arc<Budget> {
-        Arc::new(Budget {
-            limit_bytes,
-            used_bytes: Mutex::new(0),
-            freed: Condvar::new(),
-        })
-    }
-
-    /// Waits until there is room; one item is always let through, whatever its size.
-    pub fn take(self: &Arc<Budget>, bytes: u64) -> Permit {
-        let mut used = lock(&self.used_bytes);
-        while *used > 0 && *used + bytes > self.limit_bytes {
-            used = self.freed.wait(used).unwrap_or_else(PoisonError::into_inner);
-        }
-        *used += bytes;
-        Permit {
-            budget: self.clone(),
-            bytes,
-        }
-    }
-}
-
-/// Part of a [`Budget`], given back when dropped.
-#[derive(Debug)]
-pub struct Permit {
-    budget: Arc<Budget>,
-    bytes: u64,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        *lock(&self.budget.used_bytes) -= self.bytes;
-        self.budget.freed.notify_all();
-    }
 }
 
 /// A crate file on its way in. Arrivals of one crate are numbered from 0 without

@@ -3,6 +3,7 @@
 //! Knows the format, the deflate room and the store; knows nothing of
 //! registries, networks or terminals.
 
+mod budget;
 mod chain;
 mod encode;
 mod error;
@@ -17,16 +18,18 @@ mod verify;
 mod walk;
 mod write;
 
+pub use budget::{Budget, Permit};
 pub use encode::{DEFAULT_LEVEL, EncodeOptions};
 pub use error::Error;
 pub use history::{CrateState, ReleaseState};
 pub use import::{CrateFile, Failure, ImportOptions, ImportReport, Scan, import};
-pub use ingest::{Arrival, Budget, Outcome, Permit, ingest};
+pub use ingest::{Arrival, Outcome, ingest};
 pub use inspect::{HeadFile, RecordPlace, head_files};
 pub use open::Archive;
-pub use read::{FileEntry, release_of, tar_files};
+pub use read::{FileEntry, Visit, release_of, tar_files};
 pub use unpack::unpack_tar;
 pub use verify::{Depth, Problem, VerifyReport};
+pub use walk::Decoded;
 pub use write::{CommitInfo, Writer};
 
 /// What every archive carries for whoever finds the drive.

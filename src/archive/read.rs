@@ -9,6 +9,9 @@ use crate::ids::Digest;
 use std::io::Read;
 use std::sync::Arc;
 
+/// What is called with each object of many.
+pub type Visit<'a, T> = dyn Fn(&Digest, Result<T, Error>) + Sync + 'a;
+
 /// One entry of a crate's tar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
@@ -41,12 +44,7 @@ impl Archive {
 
     /// Calls `visit` with the tar of each of `digests`, on `threads` threads and in
     /// no order that could be relied on: much faster than one after the other.
-    pub fn read_tars(
-        &self,
-        digests: &[Digest],
-        threads: usize,
-        visit: &(dyn Fn(&Digest, Result<Arc<Vec<u8>>, Error>) + Sync),
-    ) {
+    pub fn read_tars(&self, digests: &[Digest], threads: usize, visit: &Visit<'_, Arc<Vec<u8>>>) {
         self.walk_contents(self.entries_of(digests, visit), threads, &|entry, decoded| {
             visit(
                 &entry.digest,
@@ -57,12 +55,7 @@ impl Archive {
 
     /// As [`Archive::read_tars`], with the exact crate files, each checked against
     /// its digest.
-    pub fn read_crates(
-        &self,
-        digests: &[Digest],
-        threads: usize,
-        visit: &(dyn Fn(&Digest, Result<Vec<u8>, Error>) + Sync),
-    ) {
+    pub fn read_crates(&self, digests: &[Digest], threads: usize, visit: &Visit<'_, Vec<u8>>) {
         self.walk_contents(self.entries_of(digests, visit), threads, &|entry, decoded| {
             visit(
                 &entry.digest,
@@ -72,7 +65,7 @@ impl Archive {
     }
 
     /// Where `digests` lie; what cannot be found is said to `visit`.
-    fn entries_of<T>(&self, digests: &[Digest], visit: &dyn Fn(&Digest, Result<T, Error>)) -> Vec<Entry> {
+    fn entries_of<T>(&self, digests: &[Digest], visit: &Visit<'_, T>) -> Vec<Entry> {
         let find = |digest: &Digest| match self.find(digest) {
             Ok(Some(entry)) => Some(entry),
             Ok(None) => {

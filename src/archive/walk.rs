@@ -14,6 +14,9 @@ const RUN_ENTRIES: usize = 32;
 const RECENT_BYTES: usize = 128 << 20;
 const RECENT_CONTENTS: usize = 32;
 
+/// A record's metadata and its content.
+pub type Decoded = (RecordMeta, Arc<Vec<u8>>);
+
 impl Archive {
     /// Calls `visit` with the content of each of `entries`, on `threads` threads
     /// and in no order that could be relied on.
@@ -26,7 +29,7 @@ impl Archive {
         &self,
         mut entries: Vec<Entry>,
         threads: usize,
-        visit: &(dyn Fn(&Entry, Result<(RecordMeta, Arc<Vec<u8>>), Error>) + Sync),
+        visit: &(dyn Fn(&Entry, Result<Decoded, Error>) + Sync),
     ) {
         entries.sort_by_key(|entry| (entry.pack, entry.record_offset));
         let next = AtomicUsize::new(0);

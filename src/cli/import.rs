@@ -1,26 +1,36 @@
 //! `cratehold import`.
 
+use super::interrupt::{INTERRUPTED, stop_on_ctrl_c};
 use super::{CommandResult, bytes_bar, human, threads};
-use cratehold::archive::{EncodeOptions, ImportOptions, Scan, Writer, import};
+use cratehold::archive::{self, EncodeOptions, ImportOptions, Scan, Writer};
+use cratehold::registry::Stop;
+use cratehold::sync;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// `.crate` files, or folders of them.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// A registry index in the sparse layout: checksums must be its, and its lines
+    /// are kept.
+    #[arg(long, value_name = "DIR")]
+    index: Option<PathBuf>,
     /// The zstd level.
     #[arg(long, default_value_t = cratehold::archive::DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
+    if let Some(index) = args.index.as_ref().filter(|index| !index.is_dir()) {
+        return Err(format!("{}: expected the folder of a registry index", index.display()).into());
+    }
+    let stop = Stop::default();
+    stop_on_ctrl_c(&stop)?;
     let scan = Scan::of(&args.paths, threads());
     let writer = Writer::open(folder)?;
     let bar = bytes_bar(scan.total_bytes());
-    let stop = AtomicBool::new(false);
     let options = ImportOptions {
         encode: EncodeOptions {
             level: args.level,
@@ -28,10 +38,13 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         },
         threads: threads(),
         expected: &|release| writer.known_digests(release).map_err(|error| error.to_string()),
-        stop: &stop,
+        stop: &|| stop.is_set(),
         progress: &|bytes| bar.inc(bytes),
     };
-    let report = import(&writer, scan, &options);
+    let report = match &args.index {
+        Some(index) => sync::import_with_index(&writer, index, scan, &options).map_err(|error| error.to_string()),
+        None => archive::import(&writer, scan, &options).map_err(|error| error.to_string()),
+    };
     bar.finish_and_clear();
     let report = report?;
     say!(
@@ -44,6 +57,10 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     );
     for failure in &report.failures {
         eprintln!("failed: {}: {}", failure.what, failure.cause);
+    }
+    if stop.is_set() {
+        eprintln!("stopped: what was read is kept; run the same command again to go on");
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     Ok(if report.failures.is_empty() {
         ExitCode::SUCCESS

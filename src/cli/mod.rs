@@ -1,7 +1,8 @@
 //! The command line: the only place that prints. One file per command.
 //!
 //! Exit codes: 0 all is well; 1 something failed, as said on standard error;
-//! 2 the command line is wrong.
+//! 2 the command line is wrong; 130 `sync` was stopped by Ctrl-C (or SIGTERM, SIGHUP)
+//! and has kept what had arrived.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -19,9 +20,11 @@ mod extract;
 mod import;
 mod info;
 mod inspect;
+mod interrupt;
 mod list;
 mod select;
 mod stats;
+mod sync;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +44,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Fetch what a lockfile, a list or you name, unless it is held.
+    Sync(sync::Args),
     /// Take in `.crate` files, and folders of them in any layout.
     Import(import::Args),
     /// Give back exact `.crate` bytes, a source tree, or one file.
@@ -68,6 +73,7 @@ pub fn run() -> ExitCode {
         return ExitCode::from(2);
     };
     let result = match args.command {
+        Command::Sync(args) => sync::run(&archive, args),
         Command::Import(args) => import::run(&archive, args),
         Command::Extract(args) => extract::run(&archive, args),
         Command::Info(args) => info::run(&archive, args),

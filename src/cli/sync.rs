@@ -1,0 +1,197 @@
+//! `cratehold sync`.
+
+use super::interrupt::{INTERRUPTED, stop_on_ctrl_c};
+use super::{CommandResult, human, threads};
+use cratehold::archive::{EncodeOptions, Writer};
+use cratehold::registry::{CRATES_IO, IndexUrl, RetryPolicy, Stop};
+use cratehold::sync::{self, CrateWant, Options, Progress, Report, Selection};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("wanted").required(true).multiple(true))]
+pub struct Args {
+    /// Every registry package of a Cargo.lock, with its checksums.
+    #[arg(long, value_name = "FILE", group = "wanted")]
+    lockfile: Vec<PathBuf>,
+    /// All versions of a crate, those that match `@REQ`, or the one full `@VERSION`.
+    #[arg(long = "crate", value_name = "NAME[@REQ]", group = "wanted")]
+    crates: Vec<CrateWant>,
+    /// The releases that a file names: one NAME@VERSION a line, `#` begins a comment.
+    #[arg(long, value_name = "FILE", group = "wanted")]
+    list: Vec<PathBuf>,
+    /// The registry index to ask.
+    #[arg(long, value_name = "sparse+URL", default_value = CRATES_IO, value_parser = parse_index)]
+    index: IndexUrl,
+    /// Where crate files are, instead of where the registry says; may hold the
+    /// markers {crate}, {version}, {prefix}, {lowerprefix} and {sha256-checksum}.
+    #[arg(long, value_name = "TEMPLATE")]
+    dl: Option<String>,
+    /// Requests at once.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
+    jobs: u16,
+    /// The zstd level.
+    #[arg(long, default_value_t = cratehold::archive::DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
+    /// Give up waiting for a server that sends nothing for so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// Refuse crate files longer than this.
+    #[arg(long, value_name = "BYTES", default_value_t = 512 << 20, value_parser = clap::value_parser!(u64).range(1..1 << 32))]
+    max_crate_bytes: u64,
+    /// Requests for one file before giving up on it in this run.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
+    attempts: u32,
+    /// Whom a server's owner may write to, such as a mail address; sent along as
+    /// part of the User-Agent.
+    #[arg(long, value_name = "TEXT", env = "CRATEHOLD_CONTACT")]
+    contact: Option<String>,
+    /// Print a summary as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_index(text: &str) -> Result<IndexUrl, String> {
+    IndexUrl::parse(text).map_err(|error| error.to_string())
+}
+
+pub fn run(folder: &Path, args: Args) -> CommandResult {
+    let mut selection = Selection::default();
+    for path in &args.lockfile {
+        selection.add_lockfile(path, &args.index.registry())?;
+    }
+    for path in &args.list {
+        selection.add_list(path)?;
+    }
+    args.crates.into_iter().for_each(|wanted| selection.add_crate(wanted));
+    let mut options = Options::new(args.index);
+    options.dl = args.dl;
+    options.http.contact = args.contact;
+    options.http.idle_timeout = Duration::from_secs(args.timeout);
+    options.http.connect_timeout = Duration::from_secs(args.timeout);
+    options.fetch.jobs = usize::from(args.jobs);
+    options.fetch.max_crate_bytes = args.max_crate_bytes;
+    options.fetch.policy = RetryPolicy {
+        attempts: args.attempts,
+        ..RetryPolicy::default()
+    };
+    options.encode = EncodeOptions {
+        level: args.level,
+        ..EncodeOptions::default()
+    };
+    options.threads = threads();
+    let stop = Stop::default();
+    stop_on_ctrl_c(&stop)?;
+    let writer = Writer::open(folder)?;
+    let meter = Meter::new();
+    let result = sync::run(&writer, &selection, &options, &stop, &|progress| meter.show(progress));
+    meter.end();
+    let report = result?;
+    if args.json {
+        say!("{}", as_json(&report));
+    } else {
+        summarize(&report);
+    }
+    for failure in &report.failures {
+        eprintln!("failed: {}: {}", failure.what, failure.cause);
+    }
+    if report.stopped {
+        eprintln!("stopped: what had arrived is kept; run the same command again to go on");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    if report.is_complete() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("not everything could be had; the same command tries again just what is missing");
+    Ok(ExitCode::FAILURE)
+}
+
+fn summarize(report: &Report) {
+    say!(
+        "{} crates wanted: {} downloaded ({}, {} stored), {} held already, {} failed{}; archive is now snapshot {}",
+        report.wanted,
+        report.downloaded,
+        human(report.downloaded_bytes),
+        human(report.stored_bytes),
+        report.held,
+        report.failures.len(),
+        if report.stopped { ", stopped before the end" } else { "" },
+        report.snapshot
+    );
+    for (count, from) in [
+        (report.git_count, "git repositories"),
+        (report.other_count, "other registries"),
+    ] {
+        if count > 0 {
+            say!("left out: {count} lockfile packages from {from}");
+        }
+    }
+}
+
+fn as_json(report: &Report) -> serde_json::Value {
+    let failures = report.failures.iter();
+    let failed: Vec<_> = failures
+        .map(|failure| serde_json::json!({"what": failure.what, "cause": failure.cause}))
+        .collect();
+    serde_json::json!({
+        "wanted": report.wanted, "held": report.held, "downloaded": report.downloaded,
+        "downloaded_bytes": report.downloaded_bytes, "stored_bytes": report.stored_bytes, "failed": failed,
+        "left_out": {"git": report.git_count, "other_registries": report.other_count},
+        "snapshot": report.snapshot, "stopped": report.stopped, "complete": report.is_complete(),
+    })
+}
+
+/// A progress bar; where standard error is no terminal, a line a minute.
+struct Meter {
+    bar: indicatif::ProgressBar,
+    start: Instant,
+    last_line: Mutex<Instant>,
+}
+
+impl Meter {
+    fn new() -> Meter {
+        let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+        let bar = indicatif::ProgressBar::new(0);
+        let now = Instant::now();
+        Meter {
+            bar: style.map_or(bar.clone(), |style| bar.with_style(style)),
+            start: now,
+            last_line: Mutex::new(now),
+        }
+    }
+
+    fn show(&self, progress: Progress) {
+        let seconds = self.start.elapsed().as_secs_f64().max(0.001);
+        let message = if progress.fetching {
+            let left = (progress.total - progress.done.min(progress.total)) as f64;
+            let eta = match progress.done {
+                0 => "?".to_owned(),
+                done => format!(
+                    "{}",
+                    indicatif::HumanDuration(Duration::from_secs_f64(left * seconds / done as f64))
+                ),
+            };
+            let rate = human((progress.bytes as f64 / seconds) as u64);
+            format!("crates, {}, {rate}/s, {eta} left", human(progress.bytes))
+        } else {
+            "registry index files".to_owned()
+        };
+        if !self.bar.is_hidden() {
+            self.bar.set_length(progress.total);
+            self.bar.set_position(progress.done);
+            self.bar.set_message(message);
+            return;
+        }
+        let mut last = self.last_line.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if last.elapsed() >= Duration::from_secs(60) {
+            *last = Instant::now();
+            eprintln!("{} of {} {message}", progress.done, progress.total);
+        }
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,185 @@
+//! Fetching crate files: a pool of workers that gives verified bytes or says why not.
+
+use super::error::looks_like_html;
+use super::{Error, Http, Next, RetryPolicy, Stop, workers};
+use crate::ids::{Digest, Release};
+use crossbeam_channel::{Receiver, Sender};
+use sha2::{Digest as _, Sha256};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How to fetch.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// Workers, and so requests at once.
+    pub jobs: usize,
+    /// The longest crate file that is taken.
+    pub max_crate_bytes: u64,
+    /// When to try again.
+    pub policy: RetryPolicy,
+}
+
+impl Default for FetchOptions {
+    /// crates.io takes 10 MiB, and more by exception; nothing near 512 MiB is known.
+    fn default() -> FetchOptions {
+        FetchOptions {
+            jobs: 16,
+            max_crate_bytes: 512 << 20,
+            policy: RetryPolicy::default(),
+        }
+    }
+}
+
+/// What travels with a job from asking to storing, such as a share of a memory budget.
+pub trait Ticket: Send + 'static {
+    /// The crate file is now known to have at least so many bytes; they are read
+    /// once this returns. May wait.
+    fn expect(&mut self, crate_bytes: u64);
+
+    /// These are the bytes, and they are right. May wait.
+    fn arrived(&mut self, crate_file: &[u8]);
+}
+
+/// One crate file to fetch.
+#[derive(Debug)]
+pub struct Job<T> {
+    /// Which release it is of.
+    pub release: Release,
+    /// Where it is.
+    pub url: String,
+    /// What its SHA-256 must be.
+    pub digest: Digest,
+    /// What travels along.
+    pub ticket: T,
+}
+
+/// A job done: its verified bytes, or why there are none.
+#[derive(Debug)]
+pub struct Fetched<T> {
+    /// The job.
+    pub job: Job<T>,
+    /// What came of it.
+    pub result: Result<Vec<u8>, Error>,
+}
+
+/// The time before which no worker may ask again, set by a server that is asked
+/// too often: if one is to wait, all are.
+#[derive(Debug, Default)]
+struct Gate(Mutex<Option<Instant>>);
+
+impl Gate {
+    fn close_for(&self, delay: Duration) {
+        let until = Instant::now() + delay;
+        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *gate = Some(gate.map_or(until, |already| already.max(until)));
+    }
+
+    /// Waits until it is open; returns whether to stop instead.
+    fn pass(&self, stop: &Stop) -> bool {
+        loop {
+            let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return stop.is_set();
+            }
+            if stop.wait(left) {
+                return true;
+            }
+        }
+    }
+}
+
+/// Starts a pool: jobs go in, and come out in the order in which they are done.
+/// After `stop` is set, what is under way comes out as [`Error::Stopped`].
+///
+/// # Errors
+/// When no thread can be started.
+pub fn fetch_pool<T: Ticket>(
+    http: Http,
+    options: FetchOptions,
+    stop: Stop,
+) -> Result<(Sender<Job<T>>, Receiver<Fetched<T>>), Error> {
+    let gate = Arc::new(Gate::default());
+    workers(options.jobs.max(1), move |mut job: Job<T>| {
+        let result = fetch(&http, &options, &stop, &gate, &mut job);
+        Fetched { job, result }
+    })
+    .map_err(|error| Error::Setting(format!("no thread can be started: {error}; try fewer --jobs")))
+}
+
+fn fetch<T: Ticket>(
+    http: &Http,
+    options: &FetchOptions,
+    stop: &Stop,
+    gate: &Gate,
+    job: &mut Job<T>,
+) -> Result<Vec<u8>, Error> {
+    for failed in 1.. {
+        if gate.pass(stop) {
+            break;
+        }
+        let error = match fetch_once(http, options, stop, job) {
+            Ok(bytes) => return Ok(bytes),
+            Err(error) => error,
+        };
+        match options.policy.next(failed, &error, fastrand::f64()) {
+            Next::GiveUp => return Err(error),
+            Next::Wait(delay) => {
+                if matches!(
+                    error,
+                    Error::Status {
+                        status: 429 | 503,
+                        retry_after: Some(_),
+                        ..
+                    }
+                ) {
+                    gate.close_for(delay);
+                }
+                if stop.wait(delay) {
+                    break;
+                }
+            }
+        }
+    }
+    Err(Error::Stopped)
+}
+
+fn fetch_once<T: Ticket>(http: &Http, options: &FetchOptions, stop: &Stop, job: &mut Job<T>) -> Result<Vec<u8>, Error> {
+    let answer = http.get(&job.url, None)?;
+    match answer.status {
+        200 => {}
+        status @ (403 | 404 | 410 | 451) => {
+            let _ = answer.into_status_error();
+            let url = job.url.clone();
+            return Err(Error::Missing { url, status });
+        }
+        _ => return Err(answer.into_status_error()),
+    }
+    let mut hasher = Sha256::new();
+    let mut expected = 0;
+    let ticket = &mut job.ticket;
+    let bytes = answer.read(options.max_crate_bytes, stop, |piece, known_bytes| {
+        if known_bytes > expected {
+            // Without a length announced, what is expected doubles with what comes.
+            expected = if expected == 0 {
+                known_bytes
+            } else {
+                known_bytes.max(2 * expected)
+            };
+            ticket.expect(expected);
+        }
+        hasher.update(piece);
+    })?;
+    let found = Digest(hasher.finalize().into());
+    if found != job.digest {
+        return Err(Error::Checksum {
+            url: job.url.clone(),
+            expected: job.digest,
+            found,
+            bytes: bytes.len() as u64,
+            html: looks_like_html(&bytes),
+        });
+    }
+    ticket.arrived(&bytes);
+    Ok(bytes)
+}

@@ -1,0 +1,287 @@
+//! The second half of a run: fetching what is missing and storing what arrives.
+//!
+//! One thread asks (in order, big crates first, versions ascending), the registry's
+//! workers fetch, one thread passes on what they give, and `archive::ingest` stores
+//! it. Memory is bounded by a budget in bytes that follows each crate file from
+//! before it is asked for until it is stored:
+//!
+//! - How large a file is shows only in the answer. So a permit is taken for an
+//!   estimate, *by the asking thread, in the order of asking*; once the length is
+//!   known, and once more when the length of its tar is (its gzip trailer says it),
+//!   the worker makes the permit fit.
+//! - Growing might wait for room that only others can make, while they wait too. Two
+//!   rules exclude that. Ingest stores the versions of a crate in the order in which
+//!   they were asked for, so what a file waits for was always asked for earlier. And
+//!   the holder of the oldest permit never waits ([`Permit::resize`]); its file waits
+//!   for nobody, so it is stored and its permit goes on to the next oldest.
+//! - The budget is exceeded only by that oldest one, when it alone is larger.
+
+use super::listing::Missing;
+use super::{Committer, Error, Failure, Options, Progress, Report};
+use crate::archive::{self, Arrival, Budget, Outcome, Permit, Writer, ingest};
+use crate::ids::Release;
+use crate::registry::{self, DownloadTemplate, Fetched, Http, Job, Stop, Ticket, fetch_pool, receive, send};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// An ordinary crate file: what is assumed before anything is known.
+const TYPICAL_CRATE_BYTES: u64 = 128 << 10;
+/// A tar and what is made of it take about this many times the crate file.
+const TAR_FACTOR: u64 = 8;
+/// How often to look whether it is time to commit, and to tell of progress.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A share of the budget, and which file it is for.
+struct Share {
+    permit: Permit,
+    limit_bytes: u64,
+    place: usize,
+}
+
+impl Share {
+    /// What a file takes: itself, its tar, and the tar's frame or base.
+    fn cost(crate_bytes: u64, tar_bytes: u64) -> u64 {
+        crate_bytes.saturating_add(tar_bytes.saturating_mul(2))
+    }
+}
+
+impl Ticket for Share {
+    fn expect(&mut self, crate_bytes: u64) {
+        self.permit.resize(crate_bytes.saturating_mul(TAR_FACTOR));
+    }
+
+    fn arrived(&mut self, crate_file: &[u8]) {
+        let mut tar_bytes = [0; 4];
+        if let Some(trailer) = crate_file.last_chunk() {
+            tar_bytes = *trailer;
+        }
+        // Not every file is a gzip; whatever those bytes say, more than everything
+        // is not needed.
+        let bytes = Share::cost(crate_file.len() as u64, u64::from(u32::from_le_bytes(tar_bytes)));
+        self.permit
+            .resize(bytes.min(self.limit_bytes.max(crate_file.len() as u64)));
+    }
+}
+
+struct Asked {
+    missing: Missing,
+    order: usize,
+}
+
+#[derive(Default)]
+struct Tally {
+    downloaded: u64,
+    stored_bytes: u64,
+    failures: Vec<Failure>,
+    fatal: Option<archive::Error>,
+}
+
+struct Flow<'a> {
+    writer: &'a Writer,
+    template: &'a DownloadTemplate,
+    options: &'a Options,
+    stop: &'a Stop,
+    files: Vec<Asked>,
+    budget: Arc<Budget>,
+    tally: Mutex<Tally>,
+    done: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Fetches and stores all of `missing`.
+#[allow(clippy::too_many_arguments, reason = "the one caller reads well with them")]
+pub(super) fn download(
+    writer: &Writer,
+    http: Http,
+    template: &DownloadTemplate,
+    missing: Vec<Vec<Missing>>,
+    options: &Options,
+    stop: &Stop,
+    progress: &dyn Fn(Progress),
+    committer: &mut Committer<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    if missing.is_empty() || stop.is_set() {
+        return Ok(());
+    }
+    let flow = Flow {
+        writer,
+        template,
+        options,
+        stop,
+        files: in_order(missing),
+        budget: Budget::new(options.budget_bytes),
+        tally: Mutex::default(),
+        done: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+    };
+    let (jobs, fetched) = fetch_pool(http, options.fetch.clone(), stop.clone())?;
+    let (arrive, arrivals) = crossbeam_channel::bounded(options.threads.max(1) * 2);
+    let (alive, ended) = crossbeam_channel::bounded::<()>(0);
+    let committed = std::thread::scope(|scope| {
+        scope.spawn(|| flow.ask(jobs));
+        scope.spawn(|| flow.pass_on(fetched, arrive));
+        scope.spawn(|| {
+            flow.store(&arrivals);
+            drop(alive);
+        });
+        let mut committed = Ok(());
+        while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            let bytes = flow.bytes.load(Ordering::Relaxed);
+            progress(flow.progress());
+            if committed.is_ok() {
+                committed = committer.commit_if_due(bytes);
+                if committed.is_err() {
+                    stop.set();
+                }
+            }
+        }
+        committed
+    });
+    progress(flow.progress());
+    report.downloaded_bytes = flow.bytes.load(Ordering::Relaxed);
+    report.peak_bytes = flow.budget.peak_bytes();
+    let tally = flow.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.downloaded += tally.downloaded;
+    report.stored_bytes += tally.stored_bytes;
+    report.failures.extend(tally.failures);
+    match tally.fatal {
+        Some(error) => Err(Error::Write(error)),
+        None => committed,
+    }
+}
+
+/// Big crates first, so that no thread is left alone with one at the end.
+fn in_order(mut crates: Vec<Vec<Missing>>) -> Vec<Asked> {
+    crates.sort_by_cached_key(|files| std::cmp::Reverse(files.iter().map(estimate).sum::<u64>()));
+    let numbered = |files: Vec<Missing>| files.into_iter().enumerate();
+    let asked = crates.into_iter().flat_map(numbered);
+    asked.map(|(order, missing)| Asked { missing, order }).collect()
+}
+
+fn estimate(missing: &Missing) -> u64 {
+    let known = missing
+        .neighbour
+        .map(|(crate_bytes, tar_bytes)| Share::cost(crate_bytes, tar_bytes));
+    known.unwrap_or(TYPICAL_CRATE_BYTES * TAR_FACTOR)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Flow<'_> {
+    fn ask(&self, jobs: Sender<Job<Share>>) {
+        let limit_bytes = self.options.budget_bytes;
+        for (place, asked) in self.files.iter().enumerate() {
+            let missing = &asked.missing;
+            let job = Job {
+                release: missing.release.clone(),
+                url: self.template.url(&missing.release, &missing.digest),
+                digest: missing.digest,
+                ticket: Share {
+                    permit: self.budget.take(estimate(missing).min(limit_bytes)),
+                    limit_bytes,
+                    place,
+                },
+            };
+            if !send(&jobs, job, self.stop) {
+                break;
+            }
+        }
+    }
+
+    fn pass_on(&self, fetched: Receiver<Fetched<Share>>, arrive: Sender<Arrival>) {
+        let mut passed = vec![false; self.files.len()];
+        let mut pass = |fetched: Fetched<Share>| {
+            let Fetched { job, result } = fetched;
+            let Share { permit, place, .. } = job.ticket;
+            let file = match result {
+                Ok(bytes) => {
+                    self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    Some((job.digest, bytes))
+                }
+                // Its place is filled like all that are still to come.
+                Err(registry::Error::Stopped) => return,
+                Err(error) => {
+                    self.fail(&job.release, error.to_string());
+                    None
+                }
+            };
+            passed[place] = true;
+            let order = self.files[place].order;
+            let release = job.release;
+            // Whoever stores is there until this end is dropped.
+            let _ = arrive.send(Arrival {
+                release,
+                order,
+                file,
+                permit,
+            });
+        };
+        while let Some(fetched) = receive(&fetched, self.stop) {
+            pass(fetched);
+        }
+        if !self.stop.is_set() {
+            return;
+        }
+        // Nobody is to wait for room now, nor for workers that hang in a read.
+        self.budget.lift();
+        fetched.try_iter().for_each(&mut pass);
+        drop(fetched);
+        // What has arrived may wait for an earlier version that will not come.
+        let last = passed.iter().rposition(|&passed| passed).unwrap_or(0);
+        let gaps = self
+            .files
+            .iter()
+            .zip(&passed)
+            .take(last)
+            .filter(|(_, passed)| !**passed);
+        for (asked, _) in gaps {
+            let _ = arrive.send(Arrival {
+                release: asked.missing.release.clone(),
+                order: asked.order,
+                file: None,
+                permit: self.budget.take(0),
+            });
+        }
+    }
+
+    fn store(&self, arrivals: &Receiver<Arrival>) {
+        let done = |release: &Release, result: Result<Outcome, archive::Error>| {
+            self.done.fetch_add(1, Ordering::Relaxed);
+            match result {
+                Ok(Outcome::Stored { record_bytes, .. }) => {
+                    let mut tally = lock(&self.tally);
+                    tally.downloaded += 1;
+                    tally.stored_bytes += record_bytes;
+                }
+                Ok(Outcome::Held { .. }) => lock(&self.tally).downloaded += 1,
+                Ok(Outcome::Skipped) => {}
+                // The drive is full, or gone: nothing more can be stored.
+                Err(error @ archive::Error::Io { .. }) => {
+                    lock(&self.tally).fatal.get_or_insert(error);
+                    self.stop.set();
+                }
+                Err(error) => self.fail(release, error.to_string()),
+            }
+        };
+        ingest(self.writer, arrivals, self.options.threads, self.options.encode, &done);
+    }
+
+    fn fail(&self, release: &Release, cause: String) {
+        let what = release.to_string();
+        lock(&self.tally).failures.push(Failure { what, cause });
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            fetching: true,
+            done: self.done.load(Ordering::Relaxed),
+            total: self.files.len() as u64,
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}

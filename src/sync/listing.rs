@@ -1,0 +1,387 @@
+//! The first half of a run: asking the registry index, noting what is new in it,
+//! and finding out what is wanted and not held.
+
+use super::absorb::{events, known_releases, removals};
+use super::want::{Listed, Want, choose, describe};
+use super::{Committer, Error, Failure, Progress, Report, Selection};
+use crate::archive::{self, CrateState, Writer};
+use crate::format::manifest::EventKind;
+use crate::format::manifest_write::Event;
+use crate::ids::{CrateName, Digest, Release};
+use crate::registry::{self, CrateFile, IndexFile, RegistryIndex, RegistryLine, Stop, receive, send, workers};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// If more of the crates known here are gone at once than these, absolutely and by
+/// share, that is more likely a fault of the registry index than their deletion.
+const GONE_COUNT: usize = 3;
+const GONE_PERCENT: usize = 20;
+
+/// A release to fetch.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub release: Release,
+    pub digest: Digest,
+    /// What a neighbour takes in memory, if one is held: crate file, tar, and what
+    /// becomes of it.
+    pub neighbour: Option<(u64, u64)>,
+}
+
+struct Question {
+    key: String,
+    /// The name as the archive or the user spells it.
+    name: CrateName,
+    tag: Option<String>,
+}
+
+/// Asks for all crates of `selection`; returns what is to be fetched, by crate.
+#[allow(clippy::too_many_arguments, reason = "the one caller reads well with them")]
+pub(super) fn list(
+    writer: &Writer,
+    selection: &Selection,
+    index: Arc<dyn RegistryIndex>,
+    jobs: usize,
+    stop: &Stop,
+    progress: &dyn Fn(Progress),
+    committer: &mut Committer<'_>,
+    report: &mut Report,
+) -> Result<Vec<Vec<Missing>>, Error> {
+    let (questions, answers) = workers(jobs, move |question: Question| {
+        let file = index.crate_file(&question.name, question.tag.as_deref());
+        (question, file)
+    })
+    .map_err(|error| registry::Error::Setting(format!("no thread can be started: {error}; try fewer --jobs")))?;
+    let mut listing = Listing {
+        writer,
+        report,
+        missing: Vec::new(),
+        gone: Vec::new(),
+        known_count: 0,
+    };
+    let total = selection.crates.len() as u64;
+    std::thread::scope(|scope| {
+        // Moved in, so that the workers end when all has been asked.
+        let asker = scope.spawn(move || {
+            for (key, (name, _)) in &selection.crates {
+                let question = question(writer, key, name)?;
+                if !send(&questions, question, stop) {
+                    break;
+                }
+            }
+            Ok::<(), archive::Error>(())
+        });
+        let mut done = 0;
+        let result = loop {
+            progress(Progress {
+                fetching: false,
+                done,
+                total,
+                bytes: 0,
+            });
+            let Some((question, file)) = receive(&answers, stop) else {
+                break Ok(());
+            };
+            let Some((_, wants)) = selection.crates.get(&question.key) else {
+                continue;
+            };
+            let absorbed = listing.absorb(&question, wants, file);
+            if let Err(error) = absorbed.and_then(|()| committer.commit_if_due(0)) {
+                // The asker must not wait for room that nobody makes any more.
+                stop.set();
+                break Err(error);
+            }
+            done += 1;
+        };
+        drop(answers);
+        match asker.join() {
+            Ok(asked) => result.and(asked.map_err(Error::from)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })?;
+    listing.note_gone(selection)?;
+    Ok(listing.missing)
+}
+
+fn question(writer: &Writer, key: &str, name: &CrateName) -> Result<Question, archive::Error> {
+    writer.with_archive(|archive| {
+        let state = archive.crate_state(name.as_str())?;
+        let tag = state.as_ref().map_or(Ok(None), |state| archive.etag(state))?;
+        // `-` and `_` make different paths; the archive knows the right one.
+        let known = state.and_then(|state| state.name.parse().ok());
+        Ok(Question {
+            key: key.to_owned(),
+            name: known.unwrap_or_else(|| name.clone()),
+            tag,
+        })
+    })
+}
+
+struct Listing<'a> {
+    writer: &'a Writer,
+    report: &'a mut Report,
+    missing: Vec<Vec<Missing>>,
+    /// Crates known here that the registry index no longer has.
+    gone: Vec<(String, CrateState)>,
+    known_count: usize,
+}
+
+impl Listing<'_> {
+    fn absorb(
+        &mut self,
+        question: &Question,
+        wants: &[Want],
+        file: Result<CrateFile, registry::Error>,
+    ) -> Result<(), Error> {
+        let name = &question.name;
+        let state = self.state(name)?;
+        let was_listed = state
+            .as_ref()
+            .is_some_and(|state| state.releases.iter().any(archive::ReleaseState::is_listed));
+        self.known_count += usize::from(was_listed);
+        let listed = match file {
+            Err(registry::Error::Stopped) => return Ok(()),
+            Err(error) => return self.fail_all(name, wants, &error.to_string()),
+            Ok(CrateFile::Absent) => match state {
+                Some(state) if was_listed => {
+                    self.gone.push((question.key.clone(), state));
+                    return Ok(());
+                }
+                state => {
+                    let cause = format!("no crate {name} in the registry index");
+                    return self.resolve(name, wants, &[], state.as_ref(), Some(&cause));
+                }
+            },
+            Ok(CrateFile::Unchanged) => state.iter().flat_map(unchanged).collect(),
+            Ok(CrateFile::Read { bytes, tag }) => match self.note_lines(question, state.as_ref(), &bytes, tag)? {
+                Ok(listed) => listed,
+                Err(cause) => return self.fail_all(name, wants, &cause),
+            },
+        };
+        self.resolve(name, wants, &listed, state.as_ref(), None)
+    }
+
+    fn state(&self, name: &CrateName) -> Result<Option<CrateState>, archive::Error> {
+        self.writer.with_archive(|archive| archive.crate_state(name.as_str()))
+    }
+
+    fn fail_all(&mut self, name: &CrateName, wants: &[Want], cause: &str) -> Result<(), Error> {
+        self.report.wanted += wants.len() as u64;
+        self.report.failures.extend(wants.iter().map(|want| Failure {
+            what: describe(name, want),
+            cause: cause.to_owned(),
+        }));
+        Ok(())
+    }
+
+    /// Notes the events that a file read whole brings; gives the releases that it
+    /// lists, or why it cannot be used.
+    fn note_lines(
+        &mut self,
+        question: &Question,
+        state: Option<&CrateState>,
+        bytes: &[u8],
+        tag: Option<String>,
+    ) -> Result<Result<Vec<Listed>, String>, Error> {
+        let file = IndexFile::parse(bytes);
+        if let Some(line) = file.lines.iter().find(|line| line.name.key() != question.key) {
+            let found = &line.name;
+            return Ok(Err(format!(
+                "the registry index gives the file of another crate, {found}"
+            )));
+        }
+        let whole = file.bad.is_empty();
+        for (number, cause) in &file.bad {
+            self.report.failures.push(Failure {
+                what: format!("{} in the registry index, line {number}", question.name),
+                cause: cause.clone(),
+            });
+        }
+        if file.lines.is_empty() {
+            return Ok(Err("its registry index file has no line that can be read".into()));
+        }
+        let known = known_releases(self.writer, state)?;
+        let name = state.map_or_else(|| file.lines[0].name.to_string(), |state| state.name.clone());
+        for event in events(&known, &file.lines) {
+            // A line that cannot be read may be of any release: then none is gone.
+            if whole || event.kind != EventKind::Removed {
+                self.writer.note(&name, event);
+            }
+        }
+        // Without a tag the file is read again next time, bad lines and all.
+        if let (true, Some(tag)) = (whole, tag.filter(|tag| question.tag.as_ref() != Some(tag))) {
+            let event = Event {
+                kind: EventKind::Etag,
+                yanked: false,
+                generation: 0,
+                version: String::new(),
+                digest: None,
+                text: Some(tag.into_bytes()),
+            };
+            self.writer.note(&name, event);
+        }
+        let mut last: HashMap<_, RegistryLine> = HashMap::new();
+        for line in file.lines {
+            last.insert(line.version.clone(), line);
+        }
+        let listed = last.into_values().map(|line| Listed {
+            version: line.version.clone(),
+            digest: line.digest,
+            line: Some(line),
+        });
+        Ok(Ok(listed.collect()))
+    }
+
+    /// Sorts what is wanted of one crate into held, missing and failed.
+    fn resolve(
+        &mut self,
+        name: &CrateName,
+        wants: &[Want],
+        listed: &[Listed],
+        state: Option<&CrateState>,
+        cause: Option<&str>,
+    ) -> Result<(), Error> {
+        let (chosen, failures) = choose(name, wants, listed);
+        for (want, failure) in failures {
+            // What the registry no longer has, but the archive does, is held.
+            self.report.wanted += 1;
+            match self.holds(state, &want)? {
+                true => self.report.held += 1,
+                false => self.report.failures.push(Failure {
+                    cause: cause.map_or(failure.cause, str::to_owned),
+                    ..failure
+                }),
+            }
+        }
+        if let (Some(cause), true) = (cause, wants.contains(&Want::All)) {
+            self.fail_all(name, &[Want::All], cause)?;
+        }
+        let mut missing = Vec::new();
+        for (at, by_version) in chosen {
+            let listed = &listed[at];
+            if self.writer.find(&listed.digest)?.is_some() {
+                self.report.wanted += 1;
+                self.report.held += 1;
+                continue;
+            }
+            match self.fetchable(state, listed)? {
+                Ok(release) => missing.push((listed.version.clone(), release, listed.digest)),
+                Err(cause) if by_version => self.report.failures.push(Failure {
+                    what: format!("{name}@{}", listed.version),
+                    cause,
+                }),
+                Err(_) => continue,
+            }
+            self.report.wanted += 1;
+        }
+        if !missing.is_empty() {
+            missing.sort();
+            let neighbour = self.neighbour(state)?;
+            let missing = missing.into_iter().map(|(_, release, digest)| Missing {
+                release,
+                digest,
+                neighbour,
+            });
+            self.missing.push(missing.collect());
+        }
+        Ok(())
+    }
+
+    fn holds(&self, state: Option<&CrateState>, want: &Want) -> Result<bool, archive::Error> {
+        let (Some(state), Want::Exact(version, checksum)) = (state, want) else {
+            return Ok(false);
+        };
+        for release in state.releases.iter().filter(|release| release.version == *version) {
+            if checksum.is_none_or(|checksum| checksum == release.digest)
+                && self.writer.find(&release.digest)?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The release to ask the download server for, or why not.
+    fn fetchable(
+        &self,
+        state: Option<&CrateState>,
+        listed: &Listed,
+    ) -> Result<Result<Release, String>, archive::Error> {
+        let known = state.and_then(|state| {
+            let mut releases = state.releases.iter();
+            releases.find(|release| release.version == listed.version && release.digest == listed.digest)
+        });
+        if known.is_some_and(|release| release.purged) {
+            return Ok(Err(
+                "its bytes were erased here on purpose (purged), so it is not fetched again".into(),
+            ));
+        }
+        let line = match (&listed.line, known) {
+            (Some(line), _) => Ok(line.clone()),
+            (None, Some(release)) => {
+                let raw = self.writer.with_archive(|archive| archive.line(release))?;
+                RegistryLine::parse(&raw.unwrap_or_default())
+            }
+            _ => Err("its registry line is not known".into()),
+        };
+        Ok(line.and_then(|line| {
+            if !line.is_understood() {
+                let (found, newest) = (line.schema, registry::MAX_SCHEMA);
+                return Err(format!(
+                    "its registry line has schema v {found}, this cratehold knows up to {newest}: a newer one is needed"
+                ));
+            }
+            Ok(Release {
+                name: line.name,
+                version: line.version,
+            })
+        }))
+    }
+
+    /// Crate file and tar bytes of the last release held.
+    fn neighbour(&self, state: Option<&CrateState>) -> Result<Option<(u64, u64)>, archive::Error> {
+        for release in state.iter().flat_map(|state| state.releases.iter().rev()) {
+            if let Some(entry) = self.writer.find(&release.digest)? {
+                return Ok(Some((u64::from(entry.crate_bytes), u64::from(entry.content_bytes))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes that whole crates have left the registry, unless they are too many.
+    fn note_gone(&mut self, selection: &Selection) -> Result<(), Error> {
+        let gone = std::mem::take(&mut self.gone);
+        let suspicious = gone.len() > GONE_COUNT && gone.len() * 100 > self.known_count * GONE_PERCENT;
+        for (key, state) in &gone {
+            let Some((name, wants)) = selection.crates.get(key) else {
+                continue;
+            };
+            if !suspicious {
+                for event in removals(&known_releases(self.writer, Some(state))?) {
+                    self.writer.note(&state.name, event);
+                }
+            }
+            let cause = if suspicious {
+                let (count, of) = (gone.len(), self.known_count);
+                format!(
+                    "{count} of {of} crates known here are gone from the registry index at once: more likely its fault than their removal, so nothing was noted"
+                )
+            } else {
+                format!("no crate {name} in the registry index any more; what is held stays")
+            };
+            self.resolve(name, wants, &[], Some(state), Some(&cause))?;
+        }
+        Ok(())
+    }
+}
+
+/// The releases that a file which has not changed lists.
+fn unchanged(state: &CrateState) -> impl Iterator<Item = Listed> + '_ {
+    state
+        .current()
+        .filter(|release| release.is_listed())
+        .map(|release| Listed {
+            version: release.version.clone(),
+            digest: release.digest,
+            line: None,
+        })
+}

@@ -1,0 +1,263 @@
+//! Bringing an archive up to what a registry has: the only room that knows both.
+//!
+//! A run asks the registry index for every crate that is wanted, notes what its
+//! lines say that the archive does not know yet, and fetches what is wanted and not
+//! held. Nothing remembers what failed: what is missing is computed anew each time,
+//! so that every hole is tried again by the next run.
+
+mod absorb;
+mod download;
+mod import;
+mod listing;
+mod want;
+
+pub use import::import_with_index;
+pub use want::{CrateWant, Selection, Want};
+
+use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
+use crate::registry::{
+    self, DownloadTemplate, FetchOptions, Http, HttpOptions, IndexUrl, RegistryIndex, SparseIndex, Stop, same_registry,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How to sync.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The registry index to ask.
+    pub index: IndexUrl,
+    /// Where crate files are, if not where the registry's `config.json` says.
+    pub dl: Option<String>,
+    /// Time limits and whom to name.
+    pub http: HttpOptions,
+    /// Workers, size limits, retries.
+    pub fetch: FetchOptions,
+    /// How to store.
+    pub encode: EncodeOptions,
+    /// Threads that store.
+    pub threads: usize,
+    /// What crate files, their tars and what they become may take in memory at
+    /// once; a single larger one is let through alone.
+    pub budget_bytes: u64,
+    /// A commit is made at least this often.
+    pub commit_interval: Duration,
+    /// A commit is made at least after so many bytes of crate files.
+    pub commit_bytes: u64,
+}
+
+impl Options {
+    /// The usual settings for `index`.
+    pub fn new(index: IndexUrl) -> Options {
+        Options {
+            index,
+            dl: None,
+            http: HttpOptions::default(),
+            fetch: FetchOptions::default(),
+            encode: EncodeOptions::default(),
+            threads: 2,
+            budget_bytes: 1 << 30,
+            commit_interval: Duration::from_secs(60),
+            commit_bytes: 1 << 30,
+        }
+    }
+}
+
+/// One thing that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Failure {
+    /// `NAME@VERSION`, `NAME`, or the place of a wrong line.
+    pub what: String,
+    /// Why not.
+    pub cause: String,
+}
+
+impl From<(String, String)> for Failure {
+    fn from((what, cause): (String, String)) -> Failure {
+        Failure { what, cause }
+    }
+}
+
+/// How far a run is; told several times a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether crate files are being fetched; before, it is registry index files.
+    pub fetching: bool,
+    /// Files done, failures included.
+    pub done: u64,
+    /// Files in all.
+    pub total: u64,
+    /// Bytes of crate files so far.
+    pub bytes: u64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Releases wanted, those that cannot be had included.
+    pub wanted: u64,
+    /// Of these, held before the run.
+    pub held: u64,
+    /// Of these, fetched and stored now.
+    pub downloaded: u64,
+    /// Bytes of crate files fetched.
+    pub downloaded_bytes: u64,
+    /// Bytes they take in packs.
+    pub stored_bytes: u64,
+    /// Everything that failed, in the order of names.
+    pub failures: Vec<Failure>,
+    /// Lockfile packages left out: from git repositories.
+    pub git_count: usize,
+    /// Lockfile packages left out: from other registries.
+    pub other_count: usize,
+    /// The archive's newest snapshot.
+    pub snapshot: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+    /// The most bytes in flight at once, by the budget's count.
+    pub peak_bytes: u64,
+}
+
+impl Report {
+    /// Whether everything wanted is held now.
+    pub fn is_complete(&self) -> bool {
+        !self.stopped && self.failures.is_empty()
+    }
+}
+
+/// Why a run could not be made, or not be gone on with. What was committed before
+/// is whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry as a whole cannot be used.
+    #[error("{0}")]
+    Registry(#[from] registry::Error),
+    /// The archive cannot be read.
+    #[error("{0}")]
+    Archive(#[from] archive::Error),
+    /// The archive cannot be written to, a full disk among the reasons.
+    #[error("{0}; nothing committed is lost: make room or mend the drive, then run the same command again")]
+    Write(archive::Error),
+    /// The archive's lines come from another registry.
+    #[error("this archive mirrors {expected}; --index {found} would mix two registries: use another --archive for it")]
+    OtherRegistry {
+        /// The registry so far.
+        expected: String,
+        /// The one given.
+        found: String,
+    },
+}
+
+/// Commits now and then.
+struct Committer<'a> {
+    writer: &'a Writer,
+    info: CommitInfo,
+    interval: Duration,
+    bytes: u64,
+    last: Instant,
+    last_bytes: u64,
+}
+
+impl Committer<'_> {
+    /// Commits if it is time to; `bytes` is what has been fetched so far.
+    fn commit_if_due(&mut self, bytes: u64) -> Result<(), Error> {
+        if self.last.elapsed() < self.interval && bytes - self.last_bytes < self.bytes {
+            return Ok(());
+        }
+        self.commit()?;
+        self.last = Instant::now();
+        self.last_bytes = bytes;
+        Ok(())
+    }
+
+    fn commit(&self) -> Result<(), Error> {
+        self.writer.commit(&self.info).map(drop).map_err(Error::Write)
+    }
+}
+
+/// Brings the archive up to `selection`. When `stop` is set, what has arrived is
+/// committed and the report says that the run was stopped.
+///
+/// # Errors
+/// When nothing can be done at all, or the archive cannot be written to. What
+/// fails for one crate is in the report.
+pub fn run(
+    writer: &Writer,
+    selection: &Selection,
+    options: &Options,
+    stop: &Stop,
+    progress: &dyn Fn(Progress),
+) -> Result<Report, Error> {
+    let registry = options.index.registry();
+    if let Some(known) = writer.with_archive(archive::Archive::known_registry)?
+        && !same_registry(&known, &registry)
+    {
+        return Err(Error::OtherRegistry {
+            expected: known,
+            found: registry,
+        });
+    }
+    let mut committer = Committer {
+        writer,
+        info: CommitInfo {
+            registry,
+            cursor: String::new(),
+            source: "sync".into(),
+        },
+        interval: options.commit_interval,
+        bytes: options.commit_bytes,
+        last: Instant::now(),
+        last_bytes: 0,
+    };
+    let mut report = Report {
+        git_count: selection.git_count,
+        other_count: selection.other_count,
+        failures: selection.failures.clone(),
+        wanted: selection.failures.len() as u64,
+        ..Report::default()
+    };
+    match steps(writer, selection, options, stop, progress, &mut committer, &mut report) {
+        Err(Error::Registry(registry::Error::Stopped)) => {}
+        other => other?,
+    }
+    committer.commit()?;
+    report.stopped = stop.is_set();
+    report.snapshot = writer.with_archive(|archive| archive.head().generation);
+    report.failures.sort();
+    Ok(report)
+}
+
+fn steps(
+    writer: &Writer,
+    selection: &Selection,
+    options: &Options,
+    stop: &Stop,
+    progress: &dyn Fn(Progress),
+    committer: &mut Committer<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let http = Http::new(HttpOptions {
+        connections: options.fetch.jobs,
+        ..options.http.clone()
+    })?;
+    let index: Arc<dyn RegistryIndex> = match &options.index {
+        IndexUrl::Sparse(url) => {
+            let policy = options.fetch.policy.clone();
+            Arc::new(SparseIndex::new(http.clone(), url, policy, stop.clone()))
+        }
+    };
+    let config = index.config()?;
+    let template = DownloadTemplate::parse(options.dl.as_deref().unwrap_or(&config.dl))?;
+    let missing = listing::list(
+        writer,
+        selection,
+        index,
+        options.fetch.jobs,
+        stop,
+        progress,
+        committer,
+        report,
+    )?;
+    download::download(
+        writer, http, &template, missing, options, stop, progress, committer, report,
+    )
+}
