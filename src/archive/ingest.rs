@@ -42,6 +42,8 @@ pub enum Outcome {
         record_bytes: u64,
         /// Whether an engine reproduces it.
         exact: bool,
+        /// See [`crate::deflate::Undone::wrong_engine`].
+        wrong_engine: Option<Engine>,
     },
     /// Held already.
     Held {
@@ -217,6 +219,7 @@ fn store(
         crate_bytes: content.crate_bytes,
         record_bytes,
         exact: meta.engine != 0,
+        wrong_engine: content.wrong_engine,
     })
 }
 
