@@ -12,6 +12,7 @@ mod line;
 mod list;
 mod lockfile;
 mod path;
+mod resolve;
 mod retry;
 mod sparse;
 mod stop;
