@@ -181,6 +181,29 @@ pub struct Release {
     pub version: Version,
 }
 
+impl Release {
+    /// From `NAME-VERSION`, as the folder inside a crate file is called.
+    ///
+    /// Both may hold dashes, but only the version holds dots and it begins with
+    /// three numbers, so at most one dash parts a valid name from a valid version.
+    ///
+    /// # Errors
+    /// When no dash does.
+    pub fn from_stem(text: &str) -> Result<Release, InvalidId> {
+        text.match_indices('-')
+            .find_map(|(at, _)| {
+                let (name, version) = (text[..at].parse().ok()?, text[at + 1..].parse().ok()?);
+                Some(Release { name, version })
+            })
+            .ok_or_else(|| InvalidId::new(text, "release", "NAME-VERSION"))
+    }
+
+    /// `NAME-VERSION`, the inverse of [`Release::from_stem`].
+    pub fn stem(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+}
+
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.name, self.version)
@@ -236,5 +259,21 @@ mod tests {
         assert!(plain < build);
         assert!("1.0".parse::<Version>().is_err());
         assert_eq!("serde@1.0.0".parse::<Release>().unwrap().to_string(), "serde@1.0.0");
+    }
+
+    #[test]
+    fn stems_part_at_the_one_dash_that_can_be() {
+        for (stem, release) in [
+            ("serde-1.0.0", "serde@1.0.0"),
+            ("a-1-2.0.0", "a-1@2.0.0"),
+            ("a-1.0.0-2.0.0", "a@1.0.0-2.0.0"),
+            ("x-y-0.1.0-beta-1.2+b-3.0", "x-y@0.1.0-beta-1.2+b-3.0"),
+        ] {
+            let parsed = Release::from_stem(stem).unwrap();
+            assert_eq!((parsed.to_string(), parsed.stem()), (release.into(), stem.into()));
+        }
+        for bad in ["", "serde", "serde-1", "-1.0.0", "a.b-1.0.0", "serde-1.0.0/x"] {
+            assert!(Release::from_stem(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::store::Medium;
 use std::sync::Arc;
 
 /// No chain is longer: it would be a loop or an attack. [R 11.2]
-const MAX_CHAIN_FRAMES: usize = 10_000;
+pub(super) const MAX_CHAIN_FRAMES: usize = 10_000;
 
 /// A record read from its pack, its frame's checksum verified.
 #[derive(Debug)]

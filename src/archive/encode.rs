@@ -2,30 +2,42 @@
 
 use super::Error;
 use super::chain::decode_bytes;
+use super::read::check_release;
 use crate::deflate::{self, Engine};
+use crate::format::index::Entry;
 use crate::format::pack::{RecordKind, RecordMeta};
 use crate::ids::{Digest, Release};
 use zstd::zstd_safe::{CCtx, CParameter};
 
 /// The zstd level of `sync` and `import`; the benchmark says why.
-pub const DEFAULT_LEVEL: i32 = 12;
+pub const DEFAULT_LEVEL: i32 = 9;
 /// The level for crate files stored as they came.
 const RAW_LEVEL: i32 = 19;
 /// A chain may cost as much as this many content bytes to read, or four times
 /// the object's own, whichever is more (design measurements: about 15 ms).
 const CHAIN_BUDGET_BYTES: u64 = 32 << 20;
 const CHAIN_BUDGET_FACTOR: u64 = 4;
+/// A frame has at most this many below it: each costs some ten microseconds to
+/// begin with, however small it is.
+pub(super) const CHAIN_DEPTH: u8 = 64;
 
 /// How to store.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodeOptions {
     /// zstd's level, 1 to 22.
     pub level: i32,
+    /// Refuse a file that is not a gzipped tar of the release it is said to be.
+    /// For files of which no registry has told the checksum; those whose checksum
+    /// is right are stored whatever is in them.
+    pub check_release: bool,
 }
 
 impl Default for EncodeOptions {
     fn default() -> EncodeOptions {
-        EncodeOptions { level: DEFAULT_LEVEL }
+        EncodeOptions {
+            level: DEFAULT_LEVEL,
+            check_release: false,
+        }
     }
 }
 
@@ -38,16 +50,29 @@ pub(super) struct Content {
     pub recipe: Option<deflate::Recipe>,
 }
 
-/// Whether `content_bytes` on top of a base that costs `base_chain_bytes` is
-/// within the chain budget.
-pub(super) fn within_budget(content_bytes: u64, base_chain_bytes: u64) -> bool {
-    content_bytes + base_chain_bytes <= CHAIN_BUDGET_BYTES.max(CHAIN_BUDGET_FACTOR * content_bytes)
+/// Whether `content_bytes` on top of `base` is within the chain budget, with the
+/// base at most `depth` frames up. [R 11.1]
+pub(super) fn within_budget(content_bytes: u64, base: &Entry, depth: u8) -> bool {
+    let budget_bytes = CHAIN_BUDGET_BYTES.max(CHAIN_BUDGET_FACTOR * content_bytes);
+    content_bytes + base.chain_bytes <= budget_bytes && base.chain_depth < depth
 }
 
 /// Undoes `crate_file`. What no engine reproduces is kept as it came.
-pub(super) fn undo(crate_file: Vec<u8>, digest: Digest, guess: Option<Engine>) -> Result<Content, Error> {
+pub(super) fn undo(
+    crate_file: Vec<u8>,
+    digest: Digest,
+    guess: Option<Engine>,
+    expected: Option<&Release>,
+) -> Result<Content, Error> {
     let crate_bytes = crate_file.len() as u64;
-    match deflate::undo(&crate_file, guess) {
+    let undone = deflate::undo(&crate_file, guess);
+    if let Some(release) = expected {
+        match &undone {
+            Ok(undone) => check_release(&undone.tar, release)?,
+            Err(error) => return Err(Error::Rejected(error.to_string())),
+        }
+    }
+    match undone {
         Ok(deflate::Undone {
             tar,
             recipe: Some(recipe),

@@ -45,6 +45,14 @@ pub enum Error {
         /// The folder.
         path: String,
     },
+    /// This writer can no longer be used.
+    #[error(
+        "writing failed: {cause}; what was committed before is whole: make room or mend the drive, then run this again"
+    )]
+    WriterFailed {
+        /// The failure that came first.
+        cause: String,
+    },
     /// The archive needs a newer program to be written to.
     #[error("{path}: uses write features {features:#x}; a newer cratehold is needed to change it")]
     ReadOnly {

@@ -1,9 +1,11 @@
-//! Folding a crate's events into its state at a snapshot. Spec section 7.4.
+//! Folding a crate's events into its state at a snapshot. Spec section 7, R 7.13 on.
 
 use super::{Archive, Error};
-use crate::format::manifest::{EventKind, EventRef};
+use crate::format::Damaged;
+use crate::format::manifest::{CrateRecord, EventKind, EventRef};
 use crate::ids::{Digest, Version, name_key};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What the manifest says of one release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct ReleaseState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct EventPlace {
     text: u64,
+    /// The name as its record spells it, which the text may refer to. [R 7.7]
+    spelling: Arc<str>,
 }
 
 /// One crate at one snapshot.
@@ -49,8 +53,67 @@ impl ReleaseState {
 }
 
 impl CrateState {
-    fn apply(&mut self, segment: usize, event: &EventRef<'_>) {
-        let place = event.text.map(|text| (segment, EventPlace { text }));
+    fn new() -> CrateState {
+        CrateState {
+            name: String::new(),
+            releases: Vec::new(),
+            etag: None,
+        }
+    }
+
+    /// Applies one segment's records of this crate, one for each spelling of its
+    /// name; of one version only, if one is given. Whatever the spelling, events
+    /// count in the order of their generations: merging segments may bring
+    /// spellings into another order, but never generations. [R 7.13]
+    fn apply_records(
+        &mut self,
+        segment: usize,
+        records: &[CrateRecord<'_>],
+        version: Option<&str>,
+    ) -> Result<(), Damaged> {
+        if let [record] = records {
+            return self.apply_record(segment, record, version);
+        }
+        let mut events = Vec::new();
+        for record in records {
+            let spelling: Arc<str> = record.name.into();
+            for event in record.events() {
+                events.push((spelling.clone(), event?));
+            }
+        }
+        events.sort_by_key(|(_, event)| event.generation);
+        if let Some((spelling, _)) = events.last() {
+            self.name = spelling.to_string();
+        }
+        for (spelling, event) in &events {
+            if version.is_none_or(|version| version == event.version) {
+                self.apply(segment, spelling, event);
+            }
+        }
+        Ok(())
+    }
+
+    /// The usual case: one spelling, whose events lie in order. [R 7.12]
+    fn apply_record(&mut self, segment: usize, record: &CrateRecord<'_>, version: Option<&str>) -> Result<(), Damaged> {
+        if self.name != record.name {
+            self.name = record.name.to_owned();
+        }
+        let spelling: Arc<str> = record.name.into();
+        match version {
+            None => record
+                .events()
+                .try_for_each(|event| event.map(|event| self.apply(segment, &spelling, &event))),
+            Some(version) => record
+                .events_of(version)
+                .try_for_each(|event| event.map(|event| self.apply(segment, &spelling, &event))),
+        }
+    }
+
+    fn apply(&mut self, segment: usize, spelling: &Arc<str>, event: &EventRef<'_>) {
+        let place = event.text.map(|text| {
+            let spelling = spelling.clone();
+            (segment, EventPlace { text, spelling })
+        });
         if event.kind == EventKind::Etag {
             self.etag = place;
             return;
@@ -105,7 +168,7 @@ impl CrateState {
     }
 
     /// Releases that the registry has now: neither removed nor replaced.
-    pub fn current(&self) -> impl Iterator<Item = &ReleaseState> {
+    pub fn current(&self) -> impl DoubleEndedIterator<Item = &ReleaseState> {
         self.releases
             .iter()
             .filter(|release| release.removed.is_none() && release.replaced.is_none())
@@ -120,18 +183,31 @@ impl Archive {
     pub fn crate_state(&self, name: &str) -> Result<Option<CrateState>, Error> {
         let mut state: Option<CrateState> = None;
         for (i, segment) in self.manifests.iter().enumerate() {
-            for record in segment.find(name).map_err(Error::damaged(self.manifest_path(i)))? {
-                let state = state.get_or_insert_with(|| CrateState {
-                    name: record.name.to_owned(),
-                    releases: Vec::new(),
-                    etag: None,
-                });
-                for event in record.events() {
-                    state.apply(i, &event.map_err(Error::damaged(self.manifest_path(i)))?);
-                }
+            let damaged = |damage| self.manifest_damage(i, damage);
+            let records = segment.find(name).map_err(damaged)?;
+            if !records.is_empty() {
+                let state = state.get_or_insert_with(CrateState::new);
+                state.apply_records(i, &records, None).map_err(damaged)?;
             }
         }
         Ok(state)
+    }
+
+    /// What the manifest knows of one exact version of the crate `name`: the
+    /// release that the registry has now if there is one, else the last it had.
+    /// Much faster than [`Archive::crate_state`] for crates with many versions.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn release_state(&self, name: &str, version: &str) -> Result<Option<ReleaseState>, Error> {
+        let mut state = CrateState::new();
+        for (i, segment) in self.manifests.iter().enumerate() {
+            let damaged = |damage| self.manifest_damage(i, damage);
+            let records = segment.find(name).map_err(damaged)?;
+            state.apply_records(i, &records, Some(version)).map_err(damaged)?;
+        }
+        let current = state.current().next_back().cloned();
+        Ok(current.or_else(|| state.releases.pop()))
     }
 
     /// Every crate that the manifest knows, by name.
@@ -141,19 +217,37 @@ impl Archive {
     pub fn crates(&self) -> Result<Vec<CrateState>, Error> {
         let mut crates: BTreeMap<String, CrateState> = BTreeMap::new();
         for (i, segment) in self.manifests.iter().enumerate() {
-            for record in segment.crates() {
-                let record = record.map_err(Error::damaged(self.manifest_path(i)))?;
-                let state = crates.entry(name_key(record.name)).or_insert_with(|| CrateState {
-                    name: record.name.to_owned(),
-                    releases: Vec::new(),
-                    etag: None,
-                });
-                for event in record.events() {
-                    state.apply(i, &event.map_err(Error::damaged(self.manifest_path(i)))?);
+            let damaged = |damage| self.manifest_damage(i, damage);
+            let mut records = segment.crates().peekable();
+            while let Some(first) = records.next() {
+                let mut spellings = vec![first.map_err(damaged)?];
+                let key = name_key(spellings[0].name);
+                // Records are sorted by key, so that those of one crate lie together.
+                while let Some(next) = records.next_if(|next| !matches!(next, Ok(next) if name_key(next.name) != key)) {
+                    spellings.push(next.map_err(damaged)?);
                 }
+                let state = crates.entry(key).or_insert_with(CrateState::new);
+                state.apply_records(i, &spellings, None).map_err(damaged)?;
             }
         }
         Ok(crates.into_values().collect())
+    }
+
+    /// When snapshot `generation` was committed, in seconds since 1970 UTC; none
+    /// if the manifest has no events of it.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn snapshot_time(&self, generation: u64) -> Result<Option<u64>, Error> {
+        for (i, segment) in self.manifests.iter().enumerate() {
+            let transactions = segment
+                .transactions()
+                .map_err(|damage| self.manifest_damage(i, damage))?;
+            if let Some(found) = transactions.iter().find(|made| made.generation == generation) {
+                return Ok(Some(found.time));
+            }
+        }
+        Ok(None)
     }
 
     /// The address of the registry index that the lines here come from, if any do.
@@ -175,9 +269,9 @@ impl Archive {
     ///
     /// # Errors
     /// When it is damaged.
-    pub fn line(&self, name: &str, release: &ReleaseState) -> Result<Option<Vec<u8>>, Error> {
+    pub fn line(&self, release: &ReleaseState) -> Result<Option<Vec<u8>>, Error> {
         let place = release.line.as_ref();
-        self.text(name, place, release.version.as_str(), Some(release.digest))
+        self.text(place, release.version.as_str(), Some(release.digest))
     }
 
     /// The entity tag under which the crate's registry index file was last seen.
@@ -185,13 +279,12 @@ impl Archive {
     /// # Errors
     /// When it is damaged.
     pub fn etag(&self, state: &CrateState) -> Result<Option<String>, Error> {
-        let text = self.text(&state.name, state.etag.as_ref(), "", None)?;
+        let text = self.text(state.etag.as_ref(), "", None)?;
         Ok(text.and_then(|text| String::from_utf8(text).ok()))
     }
 
     fn text(
         &self,
-        name: &str,
         place: Option<&(usize, EventPlace)>,
         version: &str,
         digest: Option<Digest>,
@@ -206,8 +299,8 @@ impl Archive {
             text: Some(place.text),
         };
         let text = self.manifests[*segment]
-            .text(name, &event)
-            .map_err(Error::damaged(self.manifest_path(*segment)))?;
+            .text(&place.spelling, &event)
+            .map_err(|damage| self.manifest_damage(*segment, damage))?;
         Ok(Some(text))
     }
 }

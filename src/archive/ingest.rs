@@ -2,114 +2,17 @@
 //! in order by crate, so that each version finds its base.
 
 use super::encode::{self, Base, Content, EncodeOptions};
-use super::{Error, Writer};
+use super::{Error, Permit, Writer};
 use crate::deflate::Engine;
+use crate::format::manifest::EventKind;
+use crate::format::manifest_write::Event;
 use crate::ids::{Digest, Release, Version};
 use crossbeam_channel::Receiver;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A bound on the bytes in flight.
-///
-/// Permits are numbered as they are taken. Whoever holds the oldest never waits, in
-/// [`Permit::resize`] either; so as long as work is begun in the order of its
-/// permits, someone can always go on, and all get their turn.
-#[derive(Debug)]
-pub struct Budget {
-    limit_bytes: u64,
-    used: Mutex<Used>,
-    freed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Used {
-    bytes: u64,
-    peak_bytes: u64,
-    next: u64,
-    permits: BTreeSet<u64>,
-    lifted: bool,
-}
-
-impl Budget {
-    /// A budget of `limit_bytes`.
-    pub fn new(limit_bytes: u64) -> Arc<Budget> {
-        Arc::new(Budget {
-            limit_bytes,
-            used: Mutex::default(),
-            freed: Condvar::new(),
-        })
-    }
-
-    /// Waits until there is room; one item is always let through, whatever its size.
-    pub fn take(self: &Arc<Budget>, bytes: u64) -> Permit {
-        let mut used = lock(&self.used);
-        while !used.lifted && used.bytes > 0 && used.bytes.saturating_add(bytes) > self.limit_bytes {
-            used = self.freed.wait(used).unwrap_or_else(PoisonError::into_inner);
-        }
-        used.bytes += bytes;
-        used.peak_bytes = used.peak_bytes.max(used.bytes);
-        let number = used.next;
-        used.next += 1;
-        used.permits.insert(number);
-        Permit {
-            budget: self.clone(),
-            number,
-            bytes,
-        }
-    }
-
-    /// Lets everyone pass from now on: for when all there is left to do is to end.
-    pub fn lift(&self) {
-        lock(&self.used).lifted = true;
-        self.freed.notify_all();
-    }
-
-    /// The most bytes that were in flight at once.
-    pub fn peak_bytes(&self) -> u64 {
-        lock(&self.used).peak_bytes
-    }
-}
-
-/// Part of a [`Budget`], given back when dropped.
-#[derive(Debug)]
-pub struct Permit {
-    budget: Arc<Budget>,
-    number: u64,
-    bytes: u64,
-}
-
-impl Permit {
-    /// Makes the permit one for `bytes`, waiting for room if it grows and is not
-    /// the oldest.
-    pub fn resize(&mut self, bytes: u64) {
-        let mut used = lock(&self.budget.used);
-        while !used.lifted
-            && bytes > self.bytes
-            && (used.bytes - self.bytes).saturating_add(bytes) > self.budget.limit_bytes
-            && used.permits.first() != Some(&self.number)
-        {
-            used = self.budget.freed.wait(used).unwrap_or_else(PoisonError::into_inner);
-        }
-        used.bytes = (used.bytes - self.bytes).saturating_add(bytes);
-        used.peak_bytes = used.peak_bytes.max(used.bytes);
-        drop(used);
-        self.bytes = bytes;
-        self.budget.freed.notify_all();
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut used = lock(&self.budget.used);
-        used.bytes = used.bytes.saturating_sub(self.bytes);
-        used.permits.remove(&self.number);
-        drop(used);
-        self.budget.freed.notify_all();
-    }
 }
 
 /// A crate file on its way in. Arrivals of one crate are numbered from 0 without
@@ -131,15 +34,58 @@ pub struct Arrival {
 pub enum Outcome {
     /// Stored now.
     Stored {
+        /// The crate file's digest.
+        digest: Digest,
+        /// The crate file's length.
+        crate_bytes: u64,
         /// Bytes in the pack, its metadata included.
         record_bytes: u64,
         /// Whether an engine reproduces it.
         exact: bool,
     },
     /// Held already.
-    Held,
+    Held {
+        /// The crate file's digest.
+        digest: Digest,
+    },
     /// There was no file.
     Skipped,
+}
+
+impl Writer {
+    /// Stores one crate file, and notes its release if the manifest does not know
+    /// it; both count from the next commit on. For many, [`ingest`] is faster.
+    ///
+    /// # Errors
+    /// When it is refused, or cannot be written.
+    pub fn add(&self, release: &Release, crate_file: Vec<u8>, options: EncodeOptions) -> Result<Outcome, Error> {
+        let digest = Digest::of(&crate_file);
+        let outcome = match self.find(&digest)? {
+            Some(_) => Outcome::Held { digest },
+            None => {
+                let content = encode::undo(crate_file, digest, None, options.check_release.then_some(release))?;
+                store(self, release, &content, &[], None, options)?
+            }
+        };
+        self.note_held(release, digest)?;
+        Ok(outcome)
+    }
+
+    /// Notes that `release` has `digest`, if the manifest does not know it yet.
+    pub(super) fn note_held(&self, release: &Release, digest: Digest) -> Result<(), Error> {
+        if !self.known_digests(release)?.contains(&digest) {
+            let event = Event {
+                kind: EventKind::Added,
+                yanked: false,
+                generation: 0,
+                version: release.version.to_string(),
+                digest: Some(digest),
+                text: None,
+            };
+            self.note(release.name.as_str(), event);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -193,8 +139,8 @@ fn take_in(
     match file {
         None => done(&release, Ok(Outcome::Skipped)),
         Some((digest, bytes)) => match writer.find(&digest) {
-            Ok(Some(_)) => done(&release, Ok(Outcome::Held)),
-            Ok(None) => match encode::undo(bytes, digest, guess) {
+            Ok(Some(_)) => done(&release, Ok(Outcome::Held { digest })),
+            Ok(None) => match encode::undo(bytes, digest, guess, options.check_release.then_some(&release)) {
                 Ok(undone) => content = Some(undone),
                 Err(error) => done(&release, Err(error)),
             },
@@ -242,7 +188,7 @@ fn store(
 ) -> Result<Outcome, Error> {
     // Two arrivals may hold the same bytes under two versions.
     if writer.find(&content.digest)?.is_some() {
-        return Ok(Outcome::Held);
+        return Ok(Outcome::Held { digest: content.digest });
     }
     let base = match &content.recipe {
         Some(_) => choose_base(writer, release, content.bytes.len() as u64, stored)?,
@@ -267,13 +213,17 @@ fn store(
     writer.append(&meta, &frame)?;
     let record_bytes = meta.encode().len() as u64 + meta.frame_bytes;
     Ok(Outcome::Stored {
+        digest: content.digest,
+        crate_bytes: content.crate_bytes,
         record_bytes,
         exact: meta.engine != 0,
     })
 }
 
 /// The held version nearest below this one (else nearest above), or the nearest
-/// on its chain that the chain budget allows.
+/// on its chain that the chain budget allows. Where the chain is too deep that is
+/// one half way up, so that the versions to come can build on this one again
+/// rather than each reach back to the same ever older base.
 fn choose_base(
     writer: &Writer,
     release: &Release,
@@ -291,12 +241,16 @@ fn choose_base(
     let below = candidates.range(..&release.version).next_back();
     let nearest = below.or_else(|| candidates.range(&release.version..).next());
     let mut base = nearest.map(|(_, digest)| *digest);
+    let mut depth = encode::CHAIN_DEPTH;
     while let Some(digest) = base {
-        let meta = writer.read_meta(&digest)?;
-        if meta.engine != 0 && encode::within_budget(content_bytes, meta.chain_bytes) {
-            return Ok(Some((digest, meta.chain_depth, meta.chain_bytes)));
+        let Some(entry) = writer.find(&digest)? else { break };
+        if entry.engine != 0 && encode::within_budget(content_bytes, &entry, depth) {
+            return Ok(Some((digest, u32::from(entry.chain_depth), entry.chain_bytes)));
         }
-        base = meta.base.map(Digest);
+        if entry.chain_depth >= encode::CHAIN_DEPTH {
+            depth = encode::CHAIN_DEPTH / 2;
+        }
+        base = writer.read_meta(&digest)?.base.map(Digest);
     }
     Ok(None)
 }

@@ -3,28 +3,38 @@
 //! Knows the format, the deflate room and the store; knows nothing of
 //! registries, networks or terminals.
 
+mod budget;
 mod chain;
 mod encode;
 mod error;
 mod history;
+mod import;
 mod ingest;
+mod inspect;
 mod open;
 mod read;
 mod unpack;
 mod verify;
+mod walk;
 mod write;
 
+pub use budget::{Budget, Permit};
 pub use encode::{DEFAULT_LEVEL, EncodeOptions};
 pub use error::Error;
 pub use history::{CrateState, ReleaseState};
-pub use ingest::{Arrival, Budget, Outcome, Permit, ingest};
+pub use import::{CrateFile, Failure, ImportOptions, ImportReport, Scan, import};
+pub use ingest::{Arrival, Outcome, ingest};
+pub use inspect::{HeadFile, RecordPlace, head_files};
 pub use open::Archive;
-pub use read::{FileEntry, release_of, tar_files};
+pub use read::{FileEntry, Visit, release_of, tar_files};
 pub use unpack::unpack_tar;
 pub use verify::{Depth, Problem, VerifyReport};
+pub use walk::Decoded;
 pub use write::{CommitInfo, Writer};
 
 /// What every archive carries for whoever finds the drive.
 pub(crate) const README_TXT: &str = include_str!("readme.txt");
 /// The normative description of the bytes, as carried in every archive.
 pub(crate) const SPEC: &str = include_str!("../../format-spec/format-1.md");
+/// The independent reader, as carried in every archive.
+pub(crate) const READER_PY: &str = include_str!("../../tools/reader.py");

@@ -1,7 +1,8 @@
 //! Opening and creating archives, and finding objects in them.
 
 use super::Error;
-use crate::format::head::Head;
+use crate::format::Damaged;
+use crate::format::head::{Head, SegmentEntry};
 use crate::format::index::{Entry, EntryKind, IndexSegment};
 use crate::format::manifest::ManifestSegment;
 use crate::ids::Digest;
@@ -26,6 +27,17 @@ pub(super) fn index_name(generation: u64) -> String {
 /// A manifest segment's file name.
 pub(super) fn manifest_name(generation: u64) -> String {
     format!("manifest/{generation:08}.man")
+}
+
+/// Whether an intact segment is the one that the head names. [R 6.3]
+fn check_segment(entry: &SegmentEntry, generation: u64, file_bytes: u64) -> Result<(), Damaged> {
+    if generation != entry.generation {
+        return Err(Damaged::new("segment generation", 16, entry.generation, generation));
+    }
+    if file_bytes != entry.bytes {
+        return Err(Damaged::new("segment length by the head", 0, entry.bytes, file_bytes));
+    }
+    Ok(())
 }
 
 /// One committed state of an archive, open for reading.
@@ -109,13 +121,19 @@ impl Archive {
         for segment in &head.indexes {
             let name = index_name(segment.generation);
             let bytes = medium.open_sealed(&name).map_err(Error::io(&name))?;
-            indexes.push(Arc::new(IndexSegment::open(bytes).map_err(Error::damaged(name))?));
+            let file_bytes = bytes.as_ref().len() as u64;
+            let open = IndexSegment::open(bytes).map_err(Error::damaged(&name))?;
+            check_segment(segment, open.generation(), file_bytes).map_err(Error::damaged(&name))?;
+            indexes.push(Arc::new(open));
         }
         let mut manifests = Vec::new();
         for segment in &head.manifests {
             let name = manifest_name(segment.generation);
             let bytes = medium.open_sealed(&name).map_err(Error::io(&name))?;
-            manifests.push(Arc::new(ManifestSegment::open(bytes).map_err(Error::damaged(name))?));
+            let file_bytes = bytes.as_ref().len() as u64;
+            let open = ManifestSegment::open(bytes).map_err(Error::damaged(&name))?;
+            check_segment(segment, open.generation(), file_bytes).map_err(Error::damaged(&name))?;
+            manifests.push(Arc::new(open));
         }
         Ok(Archive {
             medium,
@@ -136,7 +154,7 @@ impl Archive {
     /// When an index page that the search touches is damaged.
     pub fn find(&self, digest: &Digest) -> Result<Option<Entry>, Error> {
         for (i, segment) in self.indexes.iter().enumerate().rev() {
-            if let Some(entry) = segment.find(digest).map_err(Error::damaged(self.index_path(i)))? {
+            if let Some(entry) = segment.find(digest).map_err(|damage| self.index_damage(i, damage))? {
                 return Ok((entry.kind != EntryKind::Purged).then_some(entry));
             }
         }
@@ -151,7 +169,7 @@ impl Archive {
         let mut entries = std::collections::BTreeMap::new();
         for (i, segment) in self.indexes.iter().enumerate() {
             for entry in segment.entries() {
-                let entry = entry.map_err(Error::damaged(self.index_path(i)))?;
+                let entry = entry.map_err(|damage| self.index_damage(i, damage))?;
                 entries.insert(entry.digest, entry);
             }
         }
@@ -182,6 +200,17 @@ impl Archive {
     /// The manifest segments.
     pub fn manifest_segments(&self) -> &[Arc<ManifestSegment<FileBytes>>] {
         &self.manifests
+    }
+
+    /// A mismatch in index segment `i`. Made only when there is one: paths are
+    /// not put together on the way of a lookup.
+    pub(super) fn index_damage(&self, i: usize, damage: Damaged) -> Error {
+        Error::damaged(self.index_path(i))(damage)
+    }
+
+    /// A mismatch in manifest segment `i`.
+    pub(super) fn manifest_damage(&self, i: usize, damage: Damaged) -> Error {
+        Error::damaged(self.manifest_path(i))(damage)
     }
 
     pub(super) fn index_path(&self, i: usize) -> String {

@@ -9,6 +9,9 @@ use crate::ids::Digest;
 use std::io::Read;
 use std::sync::Arc;
 
+/// What is called with each object of many.
+pub type Visit<'a, T> = dyn Fn(&Digest, Result<T, Error>) + Sync + 'a;
+
 /// One entry of a crate's tar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
@@ -37,6 +40,44 @@ impl Archive {
         let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
         let (meta, content) = self.decode(&entry, &|_| None)?;
         tar_of(&entry, &meta, content)
+    }
+
+    /// Calls `visit` with the tar of each of `digests`, on `threads` threads and in
+    /// no order that could be relied on: much faster than one after the other.
+    pub fn read_tars(&self, digests: &[Digest], threads: usize, visit: &Visit<'_, Arc<Vec<u8>>>) {
+        self.walk_contents(self.entries_of(digests, visit), threads, &|entry, decoded| {
+            visit(
+                &entry.digest,
+                decoded.and_then(|(meta, content)| tar_of(entry, &meta, content)),
+            );
+        });
+    }
+
+    /// As [`Archive::read_tars`], with the exact crate files, each checked against
+    /// its digest.
+    pub fn read_crates(&self, digests: &[Digest], threads: usize, visit: &Visit<'_, Vec<u8>>) {
+        self.walk_contents(self.entries_of(digests, visit), threads, &|entry, decoded| {
+            visit(
+                &entry.digest,
+                decoded.and_then(|(meta, content)| rebuild(entry, &meta, &content)),
+            );
+        });
+    }
+
+    /// Where `digests` lie; what cannot be found is said to `visit`.
+    fn entries_of<T>(&self, digests: &[Digest], visit: &Visit<'_, T>) -> Vec<Entry> {
+        let find = |digest: &Digest| match self.find(digest) {
+            Ok(Some(entry)) => Some(entry),
+            Ok(None) => {
+                visit(digest, Err(Error::NotHeld { digest: *digest }));
+                None
+            }
+            Err(error) => {
+                visit(digest, Err(error));
+                None
+            }
+        };
+        digests.iter().filter_map(find).collect()
     }
 
     /// The record of a held object, without decoding it.
@@ -97,37 +138,51 @@ pub fn tar_files(tar: &[u8], mut visit: impl FnMut(FileEntry, &mut dyn Read)) ->
     Ok(())
 }
 
-/// Name and version of a crate, from the `Cargo.toml` inside its tar, which must
-/// agree with the folder that everything lies in.
+/// Name and version of a crate, from the folder that everything in its tar lies
+/// in. `tar` may be cut off behind its first entry.
+///
+/// The folder is what crates.io and cargo hold a crate file to; a `Cargo.toml`
+/// may be of any age and spelling.
 ///
 /// # Errors
-/// When the tar is malformed, has no such file, or the two disagree.
+/// When the tar is malformed or its first entry lies in no such folder.
 pub fn release_of(tar: &[u8]) -> Result<crate::ids::Release, Error> {
     let bad = |error: std::io::Error| Error::Rejected(format!("not a tar: {error}"));
-    let mut entries = tar::Archive::new(tar);
-    for entry in entries.entries().map_err(bad)? {
-        let mut entry = entry.map_err(bad)?;
-        let full = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let Some((top, "Cargo.toml")) = full.split_once('/') else {
-            continue;
-        };
-        let mut text = String::new();
-        entry.read_to_string(&mut text).map_err(bad)?;
-        // The folder is NAME-VERSION; names and versions may both hold dashes, so
-        // the manifest decides which dash it is.
-        for (at, _) in top.match_indices('-') {
-            let (name, version) = (&top[..at], &top[at + 1..]);
-            let named = text.lines().any(|line| {
-                let line = line.split_whitespace().collect::<String>();
-                line == format!("name=\"{name}\"")
-            });
-            if let (true, Ok(name), Ok(version)) = (named, name.parse(), version.parse()) {
-                return Ok(crate::ids::Release { name, version });
-            }
-        }
-        return Err(Error::Rejected(format!(
-            "Cargo.toml does not name the package of the folder `{top}`"
-        )));
+    let mut tar = tar::Archive::new(tar);
+    let first = tar.entries().map_err(bad)?.find(|entry| {
+        !entry
+            .as_ref()
+            .is_ok_and(|entry| entry.header().entry_type().is_pax_global_extensions())
+    });
+    let entry = first
+        .ok_or_else(|| Error::Rejected("not a crate: its tar is empty".into()))?
+        .map_err(bad)?;
+    let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    let top = path.split('/').next().unwrap_or_default();
+    crate::ids::Release::from_stem(top).map_err(|error| {
+        Error::Rejected(format!(
+            "not a crate: its tar begins with `{}`: {error}",
+            path.escape_default()
+        ))
+    })
+}
+
+/// Checks that `tar` is of `release`: whole, with a `NAME-VERSION/Cargo.toml`.
+///
+/// # Errors
+/// When it is not.
+pub(super) fn check_release(tar: &[u8], release: &crate::ids::Release) -> Result<(), Error> {
+    let found = release_of(tar)?;
+    if found != *release {
+        return Err(Error::Rejected(format!("expected {release}, found the tar of {found}")));
     }
-    Err(Error::Rejected("no NAME-VERSION/Cargo.toml in its tar".into()))
+    let mut has_manifest = false;
+    tar_files(tar, |file, _| has_manifest |= file.path == "Cargo.toml")?;
+    if has_manifest {
+        return Ok(());
+    }
+    Err(Error::Rejected(format!(
+        "not a crate: its tar has no {}/Cargo.toml",
+        release.stem()
+    )))
 }

@@ -4,7 +4,7 @@ use super::Error;
 use crate::ids::Release;
 use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Unpacks `tar` below `target`, as `target/NAME-VERSION/…`; returns that folder.
@@ -22,7 +22,7 @@ pub fn unpack_tar(tar: &[u8], release: &Release, target: &Path) -> Result<PathBu
     let mut made = HashSet::new();
     make_folder(&root, &mut made)?;
     for entry in tar::Archive::new(tar).entries().map_err(bad_tar)? {
-        let mut entry = entry.map_err(bad_tar)?;
+        let entry = entry.map_err(bad_tar)?;
         let kind = entry.header().entry_type();
         if matches!(kind, tar::EntryType::XGlobalHeader | tar::EntryType::XHeader) {
             continue;
@@ -49,7 +49,11 @@ pub fn unpack_tar(tar: &[u8], release: &Release, target: &Path) -> Result<PathBu
             return Err(refuse("a link is in its place"));
         }
         let mut file = fs::File::create(&path).map_err(Error::io(path.display()))?;
-        io::copy(&mut entry, &mut file).map_err(Error::io(path.display()))?;
+        // The tar is in memory: one write a file, not one for every buffer.
+        let from = usize::try_from(entry.raw_file_position()).unwrap_or(usize::MAX);
+        let contents = tar.get(from..).and_then(|rest| rest.get(..entry.size() as usize));
+        let contents = contents.ok_or_else(|| refuse("its contents are cut off"))?;
+        file.write_all(contents).map_err(Error::io(path.display()))?;
         #[cfg(unix)]
         if entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0) {
             use std::os::unix::fs::PermissionsExt;

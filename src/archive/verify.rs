@@ -3,11 +3,12 @@
 use super::{Archive, Error, chain, encode, read};
 use crate::format::index::Entry;
 use crate::format::manifest_write::{ChainHasher, each_event};
+use crate::format::pack::{PackHeader, RecordMeta};
 use crate::ids::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// How deep to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,47 +50,36 @@ impl Archive {
     pub fn verify(&self, depth: Depth, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<VerifyReport, Error> {
         let mut report = VerifyReport::default();
         self.verify_segments(&mut report);
-        let (Ok(mut entries), Ok(names)) = (self.entries(), self.names()) else {
+        self.verify_pack_headers(&mut report);
+        let (Ok(entries), Ok(names)) = (self.entries(), self.names()) else {
             return Ok(report);
         };
-        entries.sort_by_key(|entry| (entry.pack, entry.record_offset));
-        let next = AtomicUsize::new(0);
-        // Bases lie close before what needs them, so a few recent contents save
-        // decoding each chain from its start.
         let shared = Mutex::new(report);
-        std::thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
-                scope.spawn(|| {
-                    let mut recent = Recent::default();
-                    loop {
-                        let at = next.fetch_add(RUN, Ordering::Relaxed);
-                        let Some(run) = entries
-                            .get(at..entries.len().min(at + RUN))
-                            .filter(|run| !run.is_empty())
-                        else {
-                            break;
-                        };
-                        for entry in run {
-                            let result = self.verify_entry(entry, depth, &mut recent);
-                            let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                            report.objects += 1;
-                            match result {
-                                Ok(bytes) => report.content_bytes += bytes,
-                                Err(error) => {
-                                    let release = names.get(&entry.digest).cloned();
-                                    report.problems.push(Problem {
-                                        release,
-                                        message: error.to_string(),
-                                    });
-                                }
-                            }
-                            drop(report);
-                            progress(u64::from(entry.content_bytes));
-                        }
-                    }
-                });
+        let note = |entry: &Entry, result: Result<u64, Error>| {
+            let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            report.objects += 1;
+            match result {
+                Ok(bytes) => report.content_bytes += bytes,
+                Err(error) => report.problems.push(Problem {
+                    release: names.get(&entry.digest).cloned(),
+                    message: error.to_string(),
+                }),
             }
-        });
+            drop(report);
+            progress(u64::from(entry.content_bytes));
+        };
+        if depth == Depth::Quick {
+            in_parallel(&entries, threads, |entry| {
+                note(entry, chain::read_record(&*self.medium, entry).map(|_| 0));
+            });
+        } else {
+            self.walk_contents(entries, threads, &|entry, decoded| {
+                note(
+                    entry,
+                    decoded.and_then(|(meta, content)| check_content(entry, &meta, &content, depth)),
+                );
+            });
+        }
         let mut report = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         report
             .problems
@@ -97,20 +87,20 @@ impl Archive {
         Ok(report)
     }
 
-    fn verify_entry(&self, entry: &Entry, depth: Depth, recent: &mut Recent) -> Result<u64, Error> {
-        if depth == Depth::Quick {
-            chain::read_record(&*self.medium, entry)?;
-            return Ok(0);
+    /// No read needs a pack's header, but a rebuild from the packs would. [R 10.8]
+    fn verify_pack_headers(&self, report: &mut VerifyReport) {
+        for pack in &self.head.packs {
+            let name = super::open::pack_name(pack.pack);
+            let header = self
+                .medium
+                .read_at(&name, 0, pack.bytes.min(HEADER_READ_BYTES) as usize)
+                .map_err(|error| error.to_string())
+                .and_then(|bytes| PackHeader::decode(&bytes).map_err(|damage| damage.to_string()));
+            if let Err(cause) = header {
+                let message = format!("{}/{name}: {cause}", self.medium.describe());
+                report.problems.push(Problem { release: None, message });
+            }
         }
-        let (meta, content) = self.decode(entry, &|digest| recent.get(digest))?;
-        if depth == Depth::Full || meta.engine == 0 {
-            read::rebuild(entry, &meta, &content)?;
-        } else if crate::deflate::Engine::from_number(meta.engine).is_none() {
-            encode::redo(&meta, &[]).map_err(|cause| chain::blob_error(entry, Some(&meta), cause))?;
-        }
-        let bytes = content.len() as u64;
-        recent.put(entry.digest, content);
-        Ok(bytes)
     }
 
     fn verify_segments(&self, report: &mut VerifyReport) {
@@ -204,29 +194,28 @@ impl Archive {
     }
 }
 
-/// Entries that one thread takes at a time.
-const RUN: usize = 16;
-const RECENT_BYTES: usize = 256 << 20;
+/// More than any pack header takes.
+const HEADER_READ_BYTES: u64 = 4096;
 
-/// The contents decoded last, oldest first.
-#[derive(Default)]
-struct Recent(Vec<(Digest, Arc<Vec<u8>>)>);
-
-impl Recent {
-    fn get(&self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(held, _)| held == digest)
-            .map(|(_, bytes)| bytes.clone())
+/// Checks what decoding has not: that an engine gives the crate file again.
+fn check_content(entry: &Entry, meta: &RecordMeta, content: &[u8], depth: Depth) -> Result<u64, Error> {
+    if depth == Depth::Full || meta.engine == 0 {
+        read::rebuild(entry, meta, content)?;
+    } else if crate::deflate::Engine::from_number(meta.engine).is_none() {
+        encode::redo(meta, &[]).map_err(|cause| chain::blob_error(entry, Some(meta), cause))?;
     }
+    Ok(content.len() as u64)
+}
 
-    fn put(&mut self, digest: Digest, bytes: Arc<Vec<u8>>) {
-        self.0.push((digest, bytes));
-        while self.0.len() > 32
-            || (self.0.len() > 1 && self.0.iter().map(|(_, b)| b.len()).sum::<usize>() > RECENT_BYTES)
-        {
-            self.0.remove(0);
+fn in_parallel<T: Sync>(items: &[T], threads: usize, work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(item);
+                }
+            });
         }
-    }
+    });
 }

@@ -46,8 +46,8 @@ struct State {
     entries: BTreeMap<Digest, Entry>,
     events: Events,
     unsynced: HashSet<u32>,
-    /// A write or sync failed: what is pending can no longer be relied on.
-    failed: bool,
+    /// Why a write or sync failed: what is pending can no longer be relied on.
+    failed: Option<String>,
 }
 
 impl Writer {
@@ -87,7 +87,7 @@ impl Writer {
             entries: BTreeMap::new(),
             events: Events::default(),
             unsynced: HashSet::new(),
-            failed: false,
+            failed: None,
         };
         state.adopt(&*medium)?;
         Ok(Writer {
@@ -144,8 +144,18 @@ impl Writer {
         let mut state = self.state();
         state.check_usable()?;
         let result = state.append(&*self.medium, meta, frame);
-        state.failed |= result.is_err();
+        if let Err(error @ Error::Io { .. }) = &result {
+            state.failed = Some(error.to_string());
+        }
         result
+    }
+
+    /// Whether this writer can still be used.
+    ///
+    /// # Errors
+    /// When a write or sync of it has failed.
+    pub fn check(&self) -> Result<(), Error> {
+        self.state().check_usable()
     }
 
     /// Notes an event of the crate `name`; it counts from the next commit on.
@@ -169,7 +179,7 @@ impl Writer {
             return Ok(None);
         }
         let result = state.commit(&self.medium, info);
-        state.failed |= result.is_err();
+        state.failed = result.as_ref().err().map(Error::to_string);
         result.map(Some)
     }
 }
@@ -181,7 +191,11 @@ fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
             .create_folder(folder)
             .map_err(Error::io(format!("{path}/{folder}")))?;
     }
-    let files = [("README.txt", super::README_TXT), ("format-1.md", super::SPEC)];
+    let files = [
+        ("README.txt", super::README_TXT),
+        ("format-1.md", super::SPEC),
+        ("reader.py", super::READER_PY),
+    ];
     for (name, text) in files {
         replace(&**medium, name, text.as_bytes())?;
     }
@@ -202,7 +216,6 @@ fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
     };
     medium.sync_folder("").map_err(Error::io(&path))?;
     write_head(&**medium, &head)?;
-    medium.sync_folder("").map_err(Error::io(&path))?;
     Archive::open_on(medium.clone())
 }
 
@@ -220,12 +233,17 @@ fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
 /// The only commit point. [R 10.5]
 fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
     let name = HEAD_NAMES[(head.generation % 2) as usize];
-    match medium.create(name) {
+    let created = match medium.create(name) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io(name)(error)),
-        _ => {}
-    }
+        result => result.is_ok(),
+    };
     medium.write_at(name, 0, &head.encode()).map_err(Error::io(name))?;
-    medium.sync(name).map_err(Error::io(name))
+    medium.sync(name).map_err(Error::io(name))?;
+    // The second head appears with the first commit; its name must outlive a crash too.
+    if created {
+        medium.sync_folder("").map_err(Error::io(medium.describe()))?;
+    }
+    Ok(())
 }
 
 fn now() -> u64 {
@@ -236,13 +254,10 @@ fn now() -> u64 {
 
 impl State {
     fn check_usable(&self) -> Result<(), Error> {
-        if self.failed {
-            let path = self.archive.medium.describe();
-            return Err(Error::Rejected(format!(
-                "{path}: an earlier write failed; run the command again"
-            )));
+        match &self.failed {
+            None => Ok(()),
+            Some(cause) => Err(Error::WriterFailed { cause: cause.clone() }),
         }
-        Ok(())
     }
 
     /// Takes in records that an earlier writer appended but did not commit, up

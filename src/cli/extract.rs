@@ -1,10 +1,13 @@
 //! `cratehold extract`.
 
-use super::{CommandResult, select};
+use super::{CommandResult, select, threads};
 use cratehold::archive::{Archive, tar_files, unpack_tar};
+use cratehold::ids::{Digest, Release};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -23,36 +26,88 @@ pub struct Args {
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
-    if args.releases.len() > 1 && (args.output.is_some() || args.file.is_some()) {
+    let archive = Archive::open(folder)?;
+    if let [wanted] = &args.releases[..] {
+        let select::Selected { release, digest, .. } = select::select(&archive, wanted)?;
+        one(&archive, &args, &release, &digest)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.output.is_some() || args.file.is_some() {
         return Err("`--output` and `--file` take one release at a time".into());
     }
-    let archive = Archive::open(folder)?;
-    for wanted in &args.releases {
-        let (_, state, release) = select::select(&archive, wanted)?;
-        if let Some(target) = &args.unpack {
-            unpack_tar(&archive.read_tar(&state.digest)?, &release, target)?;
-        } else if let Some(path) = &args.file {
-            print_file(&archive.read_tar(&state.digest)?, path, &release.to_string())?;
-        } else {
-            let bytes = archive.read_crate(&state.digest)?;
-            match &args.output {
-                Some(output) if output.as_os_str() == "-" => std::io::stdout().write_all(&bytes)?,
-                Some(output) => write_file(output, &bytes)?,
-                None => write_file(
-                    &PathBuf::from(format!("{}-{}.crate", release.name, release.version)),
-                    &bytes,
-                )?,
-            }
+    many(&archive, &args)
+}
+
+fn one(archive: &Archive, args: &Args, release: &Release, digest: &Digest) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(target) = &args.unpack {
+        unpack_tar(&archive.read_tar(digest)?, release, target)?;
+    } else if let Some(path) = &args.file {
+        print_file(&archive.read_tar(digest)?, path, release)?;
+    } else {
+        let bytes = archive.read_crate(digest)?;
+        match &args.output {
+            Some(output) if output.as_os_str() == "-" => std::io::stdout().write_all(&bytes)?,
+            Some(output) => write_file(output, &bytes)?,
+            None => write_file(&crate_path(release), &bytes)?,
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// All of them at once, each base decoded as few times as can be. One that fails
+/// stops none of the others.
+fn many(archive: &Archive, args: &Args) -> CommandResult {
+    let mut releases: BTreeMap<Digest, Vec<Release>> = BTreeMap::new();
+    let failures = Mutex::new(Vec::new());
+    let fail = |failure: String| failures.lock().unwrap_or_else(|held| held.into_inner()).push(failure);
+    for wanted in &args.releases {
+        match select::select(archive, wanted) {
+            Ok(selected) => releases.entry(selected.digest).or_default().push(selected.release),
+            Err(error) => fail(error.to_string()),
+        }
+    }
+    let digests: Vec<Digest> = releases.keys().copied().collect();
+    match &args.unpack {
+        Some(target) => archive.read_tars(&digests, threads(), &|digest, tar| {
+            for release in &releases[digest] {
+                let unpacked = tar.as_ref().map(|tar| unpack_tar(tar, release, target));
+                match unpacked {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => fail(error.to_string()),
+                    Err(error) => fail(error.to_string()),
+                }
+            }
+        }),
+        None => archive.read_crates(&digests, threads(), &|digest, bytes| {
+            for release in &releases[digest] {
+                let written = bytes.as_ref().map(|bytes| write_file(&crate_path(release), bytes));
+                match written {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => fail(error),
+                    Err(error) => fail(error.to_string()),
+                }
+            }
+        }),
+    }
+    let mut failures = failures.into_inner().unwrap_or_else(|held| held.into_inner());
+    failures.sort();
+    failures.iter().for_each(|failure| eprintln!("failed: {failure}"));
+    match failures.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        failed => Err(format!("{failed} of {} releases were not extracted", args.releases.len()).into()),
+    }
+}
+
+/// Where a crate file goes when nothing else is said: the current folder.
+fn crate_path(release: &Release) -> PathBuf {
+    PathBuf::from(format!("{}.crate", release.stem()))
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), String> {
     std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn print_file(tar: &[u8], path: &str, release: &str) -> Result<(), Box<dyn std::error::Error>> {
+fn print_file(tar: &[u8], path: &str, release: &Release) -> Result<(), Box<dyn std::error::Error>> {
     let (mut found, mut paths) = (None, Vec::new());
     tar_files(tar, |entry, contents| {
         if entry.path == path {

@@ -18,6 +18,9 @@ macro_rules! say {
 
 mod extract;
 mod import;
+mod info;
+mod inspect;
+mod interrupt;
 mod list;
 mod select;
 mod stats;
@@ -49,10 +52,14 @@ enum Command {
     Extract(extract::Args),
     /// List crates, or one crate's releases.
     List(list::Args),
+    /// One crate or release: sizes, checksum, registry line.
+    Info(info::Args),
     /// What is held, and where the bytes went.
     Stats(stats::Args),
     /// Check that everything held can be given back.
     Verify(verify::Args),
+    /// What is on disk, in words, for people who debug.
+    Inspect(inspect::Args),
 }
 
 /// What a command ends with: an error is one line for a person.
@@ -69,6 +76,8 @@ pub fn run() -> ExitCode {
         Command::Sync(args) => sync::run(&archive, args),
         Command::Import(args) => import::run(&archive, args),
         Command::Extract(args) => extract::run(&archive, args),
+        Command::Info(args) => info::run(&archive, args),
+        Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
         Command::Stats(args) => stats::run(&archive, args),
         Command::Verify(args) => verify::run(&archive, args),
@@ -91,6 +100,17 @@ fn human(bytes: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         _ => format!("{:.2} GB", bytes as f64 / 1e9),
     }
+}
+
+/// A time in seconds since 1970, for people.
+fn date(seconds: u64) -> String {
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(
+        || format!("{seconds} s after 1970"),
+        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
 }
 
 /// A progress bar over bytes; silent when standard error is not a terminal.

@@ -1,13 +1,20 @@
 //! From `NAME[@VERSION or REQ]` to one release that the archive knows.
 
-use cratehold::archive::{Archive, CrateState, ReleaseState};
-use cratehold::ids::{Release, Version};
+use cratehold::archive::{Archive, ReleaseState};
+use cratehold::ids::{Digest, Release, Version};
+
+/// A release that is held.
+pub struct Selected {
+    /// Its name, in the spelling it was published with, and its version.
+    pub release: Release,
+    /// What the manifest says of it.
+    pub state: ReleaseState,
+    /// Its checksum.
+    pub digest: Digest,
+}
 
 /// The release meant by `wanted`, as cargo would choose it.
-pub fn select(
-    archive: &Archive,
-    wanted: &str,
-) -> Result<(CrateState, ReleaseState, Release), Box<dyn std::error::Error>> {
+pub fn select(archive: &Archive, wanted: &str) -> Result<Selected, Box<dyn std::error::Error>> {
     let (name, requirement) = wanted
         .split_once('@')
         .map_or((wanted, None), |(name, req)| (name, Some(req)));
@@ -27,14 +34,15 @@ pub fn select(
             let requirement: semver::VersionReq = text
                 .parse()
                 .map_err(|error| format!("`{text}` is neither a version nor a requirement: {error}"))?;
-            newest(
-                held.iter()
-                    .filter(|release| requirement.matches(release.version.semver())),
-            )
+            let matching = |release: &&ReleaseState| requirement.matches(release.version.semver());
+            newest(held.iter().filter(matching), wanted)?
         }
         (None, None) => {
-            let stable = held.iter().filter(|release| release.version.semver().pre.is_empty());
-            newest(stable).or_else(|| newest(held.iter()))
+            let stable = |release: &&ReleaseState| release.version.semver().pre.is_empty() && !release.yanked;
+            match held.iter().any(|release| stable(&release)) {
+                true => newest(held.iter().filter(stable), wanted)?,
+                false => newest(held.iter(), wanted)?,
+            }
         }
     };
     let Some(found) = found.cloned() else {
@@ -56,17 +64,29 @@ pub fn select(
         name: state.name.parse()?,
         version: found.version.clone(),
     };
-    Ok((state, found, release))
+    Ok(Selected {
+        release,
+        digest: found.digest,
+        state: found,
+    })
 }
 
-/// The newest that is not yanked, else the newest.
-fn newest<'a>(releases: impl Iterator<Item = &'a ReleaseState> + Clone) -> Option<&'a ReleaseState> {
-    let by_version = |release: &&ReleaseState| release.version.clone();
-    releases
+/// The newest that is not yanked; where all are, none may be taken unasked.
+fn newest<'a>(
+    releases: impl Iterator<Item = &'a ReleaseState> + Clone,
+    wanted: &str,
+) -> Result<Option<&'a ReleaseState>, String> {
+    let found = releases
         .clone()
         .filter(|release| !release.yanked)
-        .max_by_key(by_version)
-        .or(releases.max_by_key(by_version))
+        .max_by_key(|release| &release.version);
+    match (found, releases.max_by_key(|release| &release.version)) {
+        (None, Some(yanked)) => Err(format!(
+            "every held release that matches `{wanted}` is yanked; name one exactly to get it, such as @{}",
+            yanked.version
+        )),
+        (found, _) => Ok(found),
+    }
 }
 
 /// "No such crate", with the names that look most like it.

@@ -1,5 +1,6 @@
 //! `cratehold sync`.
 
+use super::interrupt::{INTERRUPTED, stop_on_ctrl_c};
 use super::{CommandResult, human, threads};
 use cratehold::archive::{EncodeOptions, Writer};
 use cratehold::registry::{CRATES_IO, IndexUrl, RetryPolicy, Stop};
@@ -8,9 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-
-/// What a shell shows for a program that Ctrl-C has ended.
-const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("wanted").required(true).multiple(true))]
@@ -79,7 +77,10 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         attempts: args.attempts,
         ..RetryPolicy::default()
     };
-    options.encode = EncodeOptions { level: args.level };
+    options.encode = EncodeOptions {
+        level: args.level,
+        ..EncodeOptions::default()
+    };
     options.threads = threads();
     let stop = Stop::default();
     stop_on_ctrl_c(&stop)?;
@@ -105,21 +106,6 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     }
     eprintln!("not everything could be had; the same command tries again just what is missing");
     Ok(ExitCode::FAILURE)
-}
-
-/// The first Ctrl-C asks to stop, the second one does not ask.
-fn stop_on_ctrl_c(stop: &Stop) -> Result<(), ctrlc::Error> {
-    let stop = stop.clone();
-    let mut asked = false;
-    ctrlc::set_handler(move || {
-        if asked {
-            // Safe at any moment: an archive is never worse than its last commit.
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-        asked = true;
-        eprintln!("\nstopping: storing what has arrived; Ctrl-C again stops at once");
-        stop.set();
-    })
 }
 
 fn summarize(report: &Report) {

@@ -64,6 +64,24 @@ pub fn gunzip(file: &[u8]) -> Result<Vec<u8>, UndoError> {
     parse(file).map(|parts| parts.tar)
 }
 
+/// The first bytes of a gzip file's contents, at most `limit_bytes`, from its
+/// first bytes: neither the whole file nor valid sums are asked for.
+///
+/// # Errors
+/// When it is not gzip, or its deflate stream is invalid that early.
+pub fn gunzip_start(start: &[u8], limit_bytes: usize) -> Result<Vec<u8>, UndoError> {
+    let header_bytes = header_length(start)?;
+    let mut out = vec![0; limit_bytes];
+    let mut inflate = Inflate::new(false, 15);
+    inflate
+        .decompress(&start[header_bytes..], &mut out, InflateFlush::NoFlush)
+        .map_err(|_| UndoError::Corrupt {
+            offset: header_bytes + inflate.total_in() as usize,
+        })?;
+    out.truncate(inflate.total_out() as usize);
+    Ok(out)
+}
+
 pub(super) fn parse(file: &[u8]) -> Result<Parts<'_>, UndoError> {
     let header_bytes = header_length(file)?;
     let (header, rest) = file.split_at(header_bytes);

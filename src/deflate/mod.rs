@@ -8,7 +8,7 @@ mod engines;
 mod gzip;
 
 pub use engines::Engine;
-pub use gzip::{UndoError, gunzip, unpack_limit_bytes};
+pub use gzip::{UndoError, gunzip, gunzip_start, unpack_limit_bytes};
 
 use std::ops::ControlFlow;
 
@@ -93,6 +93,14 @@ pub fn redo(tar: &[u8], recipe: &Recipe) -> Result<Vec<u8>, RedoError> {
     })?;
     out.extend_from_slice(&recipe.trailer);
     Ok(out)
+}
+
+/// As [`redo`], by the library that the engine stands for: the yardstick.
+///
+/// # Errors
+/// When the library fails.
+pub fn redo_by_library(tar: &[u8], recipe: &Recipe) -> Result<Vec<u8>, RedoError> {
+    redo(tar, recipe)
 }
 
 #[cfg(test)]

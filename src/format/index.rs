@@ -1,4 +1,4 @@
-//! Index segments: digest to place. Spec section 6.2.
+//! Index segments: digest to place. Spec section 6.
 
 use super::{Damaged, pages, u32_at, u64_at};
 use crate::ids::Digest;
@@ -144,6 +144,11 @@ impl<B: AsRef<[u8]>> IndexSegment<B> {
         })
     }
 
+    /// The generation that wrote the segment.
+    pub fn generation(&self) -> u64 {
+        self.pages.generation()
+    }
+
     /// How many entries.
     pub fn entry_count(&self) -> u64 {
         self.entry_count
@@ -186,21 +191,34 @@ impl<B: AsRef<[u8]>> IndexSegment<B> {
         (0..self.entry_count).map(|i| self.entry(i))
     }
 
-    /// Checks every page and the order of the entries. [R 6.7]
+    /// Checks every page, the order of the entries [R 6.7] and the fanout [R 6.4].
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn verify(&self) -> Result<(), Damaged> {
         self.pages.verify()?;
         let mut last = None;
+        let mut bucket = 0;
         for (i, entry) in self.entries().enumerate() {
             let digest = entry?.digest;
-            if last >= Some(digest) || self.find(&digest)?.is_none() {
+            if last >= Some(digest) {
                 return Err(Damaged::new("index order", i as u64, "ascending digests", digest));
             }
             last = Some(digest);
+            while bucket <= bucket_of(&digest, self.fanout_bits) {
+                self.check_fanout(bucket, i as u64)?;
+                bucket += 1;
+            }
         }
-        Ok(())
+        (bucket..=1 << self.fanout_bits).try_for_each(|bucket| self.check_fanout(bucket, self.entry_count))
+    }
+
+    fn check_fanout(&self, bucket: u64, expected: u64) -> Result<(), Damaged> {
+        let found = u64::from(u32_at(self.pages.get(4 * bucket, 4)?, 0));
+        if found == expected {
+            return Ok(());
+        }
+        Err(Damaged::new("index fanout", 4 * bucket, expected, found))
     }
 }
 

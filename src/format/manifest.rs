@@ -4,13 +4,14 @@
 use super::pages::Pages;
 use super::wire::{self, Cursor};
 use super::{Damaged, u32_at, u64_at};
-use crate::ids::{Digest, name_key};
+use crate::ids::Digest;
 use bincode::{Decode, Encode};
 use std::cmp::Ordering;
 
 pub(super) const MAGIC: &[u8; 8] = b"CRHMANI1";
-pub(super) const DIRECTORY_ENTRY_BYTES: u64 = 16;
+pub(super) const DIRECTORY_ENTRY_BYTES: u64 = 24;
 pub(super) const TEXT_ENTRY_BYTES: u64 = 24;
+const KIND_BITS: u8 = 0x1f;
 pub(super) const YANKED_BIT: u8 = 0x40;
 pub(super) const TEXT_BIT: u8 = 0x80;
 pub(super) const DIGEST_BIT: u8 = 0x20;
@@ -44,13 +45,21 @@ pub enum EventKind {
 
 impl EventKind {
     /// The kind with this number.
+    #[inline]
     pub fn from_number(number: u8) -> Option<EventKind> {
-        use EventKind::*;
-        [
-            Added, Yanked, Unyanked, Amended, Replaced, Removed, Restored, Purged, Missing, Etag,
-        ]
-        .into_iter()
-        .find(|&kind| kind as u8 == number)
+        Some(match number {
+            1 => EventKind::Added,
+            2 => EventKind::Yanked,
+            3 => EventKind::Unyanked,
+            4 => EventKind::Amended,
+            5 => EventKind::Replaced,
+            6 => EventKind::Removed,
+            7 => EventKind::Restored,
+            8 => EventKind::Purged,
+            9 => EventKind::Missing,
+            10 => EventKind::Etag,
+            _ => return None,
+        })
     }
 }
 
@@ -105,29 +114,37 @@ pub struct CrateRecord<'a> {
 impl<'a> CrateRecord<'a> {
     /// The events, decoded one by one.
     pub fn events(&self) -> impl Iterator<Item = Result<EventRef<'a>, Damaged>> + use<'a> {
+        self.raw_events().map(|event| event?.decode())
+    }
+
+    /// The events of one exact version; the others are passed over undecoded.
+    pub fn events_of(&self, version: &str) -> impl Iterator<Item = Result<EventRef<'a>, Damaged>> {
+        self.raw_events().filter_map(move |event| match event {
+            Ok(event) if event.version != version.as_bytes() => None,
+            Ok(event) => Some(event.decode()),
+            Err(damage) => Some(Err(damage)),
+        })
+    }
+
+    fn raw_events(&self) -> impl Iterator<Item = Result<RawEvent<'a>, Damaged>> + use<'a> {
         let mut cursor = self.events.clone();
-        let mut text = self.first_text;
+        let mut next_text = self.first_text;
         (0..self.event_count).map(move |_| {
             let flags = cursor.byte()?;
-            let kind = EventKind::from_number(flags & 0x1f)
-                .ok_or_else(|| Damaged::new("event kind", 0, "1 to 10", flags & 0x1f))?;
             let generation = cursor.uint()?;
-            let version = cursor.text()?;
-            let digest = if flags & DIGEST_BIT != 0 {
-                Some(cursor.digest()?)
-            } else {
-                None
+            let version = cursor.bytes()?;
+            let digest = match flags & DIGEST_BIT {
+                0 => None,
+                _ => Some(cursor.digest()?),
             };
-            let has_text = flags & TEXT_BIT != 0;
-            let event_text = has_text.then_some(text);
-            text += u64::from(has_text);
-            Ok(EventRef {
-                kind,
-                yanked: flags & YANKED_BIT != 0,
+            let text = (flags & TEXT_BIT != 0).then_some(next_text);
+            next_text += u64::from(text.is_some());
+            Ok(RawEvent {
+                flags,
                 generation,
                 version,
                 digest,
-                text: event_text,
+                text,
             })
         })
     }
@@ -147,21 +164,61 @@ impl<'a> CrateRecord<'a> {
     }
 }
 
-/// The order of crate records: by key, then by spelling. [R 7.6]
-pub fn name_order(a: &str, b: &str) -> Ordering {
-    fn keyed(name: &str) -> impl Iterator<Item = u8> + '_ {
-        name.bytes()
-            .map(|c| if c == b'-' { b'_' } else { c.to_ascii_lowercase() })
-    }
-    keyed(a).cmp(keyed(b)).then_with(|| a.cmp(b))
+/// An event's parts, not yet looked at.
+struct RawEvent<'a> {
+    flags: u8,
+    generation: u64,
+    version: &'a [u8],
+    digest: Option<Digest>,
+    text: Option<u64>,
 }
 
-/// The first eight bytes of a key as a big-endian number, zeros behind.
-pub(super) fn key_prefix(key: &str) -> u64 {
-    let mut prefix = [0; 8];
-    let len = key.len().min(8);
-    prefix[..len].copy_from_slice(&key.as_bytes()[..len]);
-    u64::from_be_bytes(prefix)
+impl<'a> RawEvent<'a> {
+    fn decode(self) -> Result<EventRef<'a>, Damaged> {
+        let number = self.flags & KIND_BITS;
+        let kind = EventKind::from_number(number).ok_or_else(|| Damaged::new("event kind", 0, "1 to 10", number))?;
+        let version = std::str::from_utf8(self.version)
+            .map_err(|_| Damaged::new("event version", 0, "UTF-8 text", self.version.escape_ascii()))?;
+        Ok(EventRef {
+            kind,
+            yanked: self.flags & YANKED_BIT != 0,
+            generation: self.generation,
+            version,
+            digest: self.digest,
+            text: self.text,
+        })
+    }
+}
+
+/// The order of crate records: by key, then by spelling. [R 7.6]
+pub fn name_order(a: &str, b: &str) -> Ordering {
+    key_order(a, b).then_with(|| a.cmp(b))
+}
+
+/// The order of two names' keys, without making them.
+fn key_order(a: &str, b: &str) -> Ordering {
+    let differing = a
+        .bytes()
+        .zip(b.bytes())
+        .find(|(a, b)| a != b && key_byte(*a) != key_byte(*b));
+    match differing {
+        Some((a, b)) => key_byte(a).cmp(&key_byte(b)),
+        None => a.len().cmp(&b.len()),
+    }
+}
+
+/// One byte of a name, as its key has it; see [`crate::ids::name_key`].
+fn key_byte(c: u8) -> u8 {
+    if c == b'-' { b'_' } else { c.to_ascii_lowercase() }
+}
+
+/// The first 16 bytes of a name's key as a big-endian number, zeros behind. [R 7.6]
+pub(super) fn key_prefix(name: &str) -> u128 {
+    let mut prefix = [0; 16];
+    for (to, from) in prefix.iter_mut().zip(name.bytes()) {
+        *to = key_byte(from);
+    }
+    u128::from_be_bytes(prefix)
 }
 
 /// A manifest segment, read in place.
@@ -255,10 +312,11 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
         self.directory.bytes / DIRECTORY_ENTRY_BYTES
     }
 
-    fn directory_entry(&self, i: u64) -> Result<(u64, u64), Damaged> {
+    fn directory_entry(&self, i: u64) -> Result<(u128, u64), Damaged> {
         let at = self.directory.offset + i * DIRECTORY_ENTRY_BYTES;
         let raw = self.pages.get(at, DIRECTORY_ENTRY_BYTES)?;
-        Ok((u64_at(raw, 0), u64_at(raw, 8)))
+        let prefix = u128::from(u64_at(raw, 8)) << 64 | u128::from(u64_at(raw, 0));
+        Ok((prefix, u64_at(raw, 16)))
     }
 
     fn block(&self, i: u64) -> Result<Cursor<'_>, Damaged> {
@@ -280,10 +338,9 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
     /// # Errors
     /// When a page that the search touches is damaged.
     pub fn find(&self, name: &str) -> Result<Vec<CrateRecord<'_>>, Damaged> {
-        let key = name_key(name);
-        let prefix = key_prefix(&key);
+        let prefix = key_prefix(name);
         // The last block whose first key is below ours may hold it, and so may
-        // those that begin with the same eight bytes.
+        // those that begin with the same 16 bytes.
         let (mut low, mut high) = (0, self.block_count());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -293,7 +350,7 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
                 Ordering::Greater => false,
                 Ordering::Equal => {
                     let first = CrateRecord::decode(&mut self.block(middle)?)?;
-                    name_key(first.name) < key
+                    key_order(first.name, name).is_lt()
                 }
             };
             if below { low = middle + 1 } else { high = middle }
@@ -303,10 +360,10 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
             let mut block = self.block(i)?;
             while !block.is_empty() {
                 let record = CrateRecord::decode(&mut block)?;
-                match name_order(record.name, name) {
-                    _ if record.name.len() == name.len() && name_key(record.name) == key => found.push(record),
+                match key_order(record.name, name) {
+                    Ordering::Equal => found.push(record),
                     Ordering::Greater => break 'blocks,
-                    _ => {}
+                    Ordering::Less => {}
                 }
             }
         }

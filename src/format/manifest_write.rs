@@ -10,7 +10,7 @@ use crate::ids::{Digest, name_key};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
-const BLOCK_BYTES: usize = 4096;
+const BLOCK_BYTES: usize = 2048;
 const TEXT_BLOCK_BYTES: usize = 64 << 10;
 const TEXT_LEVEL: i32 = 15;
 
@@ -197,10 +197,10 @@ pub fn encode(generation: u64, transactions: &[Transaction], events: &Events) ->
     let mut blocks = Vec::new();
     let mut directory: Vec<u8> = Vec::new();
     let mut block_start = usize::MAX;
-    for ((key, name), events) in &events.0 {
+    for ((_, name), events) in &events.0 {
         if block_start == usize::MAX || blocks.len() - block_start >= BLOCK_BYTES {
             block_start = blocks.len();
-            directory.extend(key_prefix(key).to_le_bytes());
+            directory.extend(key_prefix(name).to_le_bytes());
             directory.extend((block_start as u64).to_le_bytes());
         }
         let mut record = Vec::new();

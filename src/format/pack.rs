@@ -19,9 +19,9 @@ const MAX_META_BYTES: u64 = 1 << 20;
 pub struct PackHeader {
     /// Always 1 here.
     pub format_version: u32,
-    /// The archive it was written for.
+    /// The archive it was written for; zeros if any may hold it. [R 5.10]
     pub archive_id: [u8; 16],
-    /// Its number.
+    /// Its number; 0 if it may have any. [R 5.10]
     pub pack: u32,
 }
 
@@ -108,7 +108,8 @@ impl RecordMeta {
     /// begins. `bytes` need not hold that frame.
     ///
     /// # Errors
-    /// On any mismatch, and on kinds, engines or transforms that are unknown.
+    /// On any mismatch, and on kinds or transforms that are unknown. An unknown
+    /// engine only matters to who wants the crate file. [R 5.9]
     pub fn decode(bytes: &[u8]) -> Result<(RecordMeta, u64), Damaged> {
         let (body, end) = unframe(bytes, RECORD_MAGIC, "record metadata")?;
         let meta: RecordMeta = wire::decode(body, "record metadata")?;

@@ -1,10 +1,10 @@
 //! From a crate's registry lines, and what the archive knew, to the events between.
-//! Pure.
 //!
 //! Where a file lists one version with two checksums, or one release twice, the
 //! last line counts, as it does for cargo. Absorbing the same lines again gives no
 //! event, whatever the file looks like: see the tests.
 
+use crate::archive::{self, CrateState, Writer};
 use crate::format::manifest::EventKind;
 use crate::format::manifest_write::Event;
 use crate::ids::{Digest, Version};
@@ -27,6 +27,24 @@ impl KnownRelease {
     fn is_live(&self) -> bool {
         !self.removed && !self.replaced
     }
+}
+
+/// What the archive knows of the crate `state`.
+pub(super) fn known_releases(writer: &Writer, state: Option<&CrateState>) -> Result<Vec<KnownRelease>, archive::Error> {
+    let Some(state) = state else { return Ok(Vec::new()) };
+    writer.with_archive(|archive| {
+        let known = state.releases.iter().map(|release| {
+            Ok(KnownRelease {
+                version: release.version.clone(),
+                digest: release.digest,
+                yanked: release.yanked,
+                removed: release.removed.is_some(),
+                replaced: release.replaced.is_some(),
+                line: archive.line(release)?,
+            })
+        });
+        known.collect()
+    })
 }
 
 /// The events that lead from `known` to `lines`, a whole file, in its order.

@@ -258,7 +258,7 @@ impl Flow<'_> {
                     tally.downloaded += 1;
                     tally.stored_bytes += record_bytes;
                 }
-                Ok(Outcome::Held) => lock(&self.tally).downloaded += 1,
+                Ok(Outcome::Held { .. }) => lock(&self.tally).downloaded += 1,
                 Ok(Outcome::Skipped) => {}
                 // The drive is full, or gone: nothing more can be stored.
                 Err(error @ archive::Error::Io { .. }) => {

@@ -1,7 +1,7 @@
 //! The first half of a run: asking the registry index, noting what is new in it,
 //! and finding out what is wanted and not held.
 
-use super::absorb::{KnownRelease, events, removals};
+use super::absorb::{events, known_releases, removals};
 use super::want::{Choice, Listed, Want, choose, describe};
 use super::{Committer, Error, Failure, Progress, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
@@ -205,7 +205,7 @@ impl Listing<'_> {
         if file.lines.is_empty() {
             return Ok(Err("its registry index file has no line that can be read".into()));
         }
-        let known = self.known(state)?;
+        let known = known_releases(self.writer, state)?;
         let name = state.map_or_else(|| file.lines[0].name.to_string(), |state| state.name.clone());
         for event in events(&known, &file.lines) {
             // A line that cannot be read may be of any release: then none is gone.
@@ -235,23 +235,6 @@ impl Listing<'_> {
             line: Some(line),
         });
         Ok(Ok(listed.collect()))
-    }
-
-    fn known(&self, state: Option<&CrateState>) -> Result<Vec<KnownRelease>, archive::Error> {
-        let Some(state) = state else { return Ok(Vec::new()) };
-        self.writer.with_archive(|archive| {
-            let known = state.releases.iter().map(|release| {
-                Ok(KnownRelease {
-                    version: release.version.clone(),
-                    digest: release.digest,
-                    yanked: release.yanked,
-                    removed: release.removed.is_some(),
-                    replaced: release.replaced.is_some(),
-                    line: archive.line(&state.name, release)?,
-                })
-            });
-            known.collect()
-        })
     }
 
     /// Sorts what is wanted of one crate into held, missing and failed.
@@ -338,10 +321,10 @@ impl Listing<'_> {
                 "its bytes were erased here on purpose (purged), so it is not fetched again".into(),
             ));
         }
-        let line = match (&listed.line, state, known) {
-            (Some(line), _, _) => Ok(line.clone()),
-            (None, Some(state), Some(release)) => {
-                let raw = self.writer.with_archive(|archive| archive.line(&state.name, release))?;
+        let line = match (&listed.line, known) {
+            (Some(line), _) => Ok(line.clone()),
+            (None, Some(release)) => {
+                let raw = self.writer.with_archive(|archive| archive.line(release))?;
                 RegistryLine::parse(&raw.unwrap_or_default())
             }
             _ => Err("its registry line is not known".into()),
@@ -379,7 +362,7 @@ impl Listing<'_> {
                 continue;
             };
             if !suspicious {
-                for event in removals(&self.known(Some(state))?) {
+                for event in removals(&known_releases(self.writer, Some(state))?) {
                     self.writer.note(&state.name, event);
                 }
             }

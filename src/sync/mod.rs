@@ -7,9 +7,11 @@
 
 mod absorb;
 mod download;
+mod import;
 mod listing;
 mod want;
 
+pub use import::import_with_index;
 pub use want::{CrateWant, Selection, Want};
 
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};

@@ -65,7 +65,7 @@ fn lines(folder: &Path, name: &str) -> Vec<String> {
     let archive = Archive::open(folder).unwrap();
     let state = archive.crate_state(name).unwrap().unwrap();
     let current = state.current();
-    let line = |release| archive.line(&state.name, release).unwrap().unwrap();
+    let line = |release| archive.line(release).unwrap().unwrap();
     current
         .map(|release| String::from_utf8(line(release)).unwrap())
         .collect()

@@ -1,0 +1,21 @@
+//! Ctrl-C: asked once, finish and commit; asked twice, stop at once.
+
+use cratehold::registry::Stop;
+
+/// What a shell shows for a program that Ctrl-C has ended.
+pub const INTERRUPTED: u8 = 130;
+
+/// The first Ctrl-C asks to stop, the second one does not ask.
+pub fn stop_on_ctrl_c(stop: &Stop) -> Result<(), ctrlc::Error> {
+    let stop = stop.clone();
+    let mut asked = false;
+    ctrlc::set_handler(move || {
+        if asked {
+            // Safe at any moment: an archive is never worse than its last commit.
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        asked = true;
+        eprintln!("\nstopping: storing what has arrived; Ctrl-C again stops at once");
+        stop.set();
+    })
+}

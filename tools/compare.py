@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Holds one folder of .crate files in every way at hand, and prints a table.
+
+    tools/compare.py FOLDER [--cratehold target/release/cratehold] [--skip NAME]...
+
+Needs Python's standard library; each other program is used if it is installed
+(zstd, xz, mksquashfs with unsquashfs, borg, restic). All but the loose files and
+cratehold are given the crates' tars or source trees, not the .crate files, which
+hardly compress: from those neither can the exact .crate bytes be given back.
+"""
+
+import argparse
+import gzip
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+
+
+def run(command, cwd=None, stdout=subprocess.DEVNULL):
+    env = dict(os.environ, BORG_UNENCRYPTED_REPO_ACCESS_IS_OK="yes", RESTIC_PASSWORD="x",
+               BORG_BASE_DIR=str(pathlib.Path(tempfile.gettempdir()) / "compare-borg"))
+    result = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout,
+                            stderr=subprocess.PIPE)
+    if result.returncode != 0:
+        raise RuntimeError(f"{command[0]}: {result.stderr.decode(errors='replace').strip()[:300]}")
+
+
+def bytes_of(path):
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def shell(text):
+    return ["sh", "-c", text]
+
+
+class Compare:
+    def __init__(self, folder, cratehold, work):
+        self.crates = sorted(folder.rglob("*.crate"))
+        if not self.crates:
+            sys.exit(f"{folder}: expected .crate files, found none")
+        self.folder, self.cratehold, self.work = folder, cratehold, work
+        self.tars, self.trees = work / "tars", work / "trees"
+        self.tars.mkdir()
+        self.trees.mkdir()
+        self.tar_bytes = 0
+        for crate in self.crates:
+            content = gzip.decompress(crate.read_bytes())
+            self.tar_bytes += len(content)
+            tar = self.tars / (crate.stem + ".tar")
+            tar.write_bytes(content)
+            with tarfile.open(tar) as opened:
+                opened.extractall(self.trees, filter="data")
+        # The one crate to give back: of middling size, and not the first.
+        by_size = sorted(self.crates, key=lambda path: path.stat().st_size)
+        self.one = by_size[len(by_size) // 2]
+
+    def measure(self, name, store, held, give_back, note):
+        started = time.monotonic()
+        store()
+        stored = time.monotonic() - started
+        times = []
+        for _ in range(5):
+            started = time.monotonic()
+            give_back()
+            times.append(time.monotonic() - started)
+        crate_bytes = sum(path.stat().st_size for path in self.crates)
+        held_bytes = bytes_of(held)
+        print(f"| {name} | {held_bytes / 1e6:.1f} MB | {crate_bytes / held_bytes:.2f} "
+              f"| {stored:.1f} s | {sorted(times)[2] * 1e3:.1f} ms | {note} |", flush=True)
+
+    def loose(self):
+        copy = self.work / "loose"
+        self.measure("loose `.crate` files", lambda: shutil.copytree(self.folder, copy), copy,
+                     lambda: run(["cat", str(copy / self.one.relative_to(self.folder))]), "exact")
+
+    def archive(self):
+        archive = self.work / "archive"
+        name, version = self.release()
+        self.measure("cratehold", lambda: run([self.cratehold, "-a", str(archive), "import", str(self.folder)]), archive,
+                     lambda: run([self.cratehold, "-a", str(archive), "extract", f"{name}@{version}", "-o", "-"]), "exact")
+
+    def solid(self, name, pack, unpack, suffix):
+        held = self.work / f"solid.{suffix}"
+        tar = f"{self.one.stem}.tar"
+        self.measure(name, lambda: run(shell(f"tar -cf - --sort=name . | {pack} > {held}"), cwd=self.tars), held,
+                     lambda: run(shell(f"{unpack} {held} | tar -xOf - ./{tar}")), "tars")
+
+    def squashfs(self):
+        held = self.work / "trees.squashfs"
+        self.measure("squashfs, zstd 19, 1 MiB blocks",
+                     lambda: run(["mksquashfs", str(self.trees), str(held), "-comp", "zstd", "-Xcompression-level", "19",
+                                  "-b", "1M", "-no-progress"]), held,
+                     lambda: run(["unsquashfs", "-q", "-f", "-d", str(self.work / "squash-out"), str(held), self.tree()]),
+                     "trees")
+
+    def borg(self):
+        held = self.work / "borg"
+        def store():
+            run(["borg", "init", "-e", "none", str(held)])
+            run(["borg", "create", "-C", "zstd,19", "--chunker-params", "12,20,15,4095", f"{held}::all", "."], cwd=self.trees)
+        out = self.work / "borg-out"
+        out.mkdir()
+        self.measure("borg, zstd 19, small chunks", store, held,
+                     lambda: run(["borg", "extract", f"{held}::all", self.tree()], cwd=out), "trees")
+
+    def restic(self):
+        held = self.work / "restic"
+        def store():
+            run(["restic", "-r", str(held), "init"])
+            run(["restic", "-r", str(held), "backup", "--compression", "max", "."], cwd=self.trees)
+        self.measure("restic, max", store, held,
+                     lambda: run(["restic", "-r", str(held), "restore", "latest", "--include", self.tree(), "--target",
+                                  str(self.work / "restic-out")]), "trees")
+
+    def tree(self):
+        return self.one.stem
+
+    def release(self):
+        stem = self.one.stem
+        at = next(i for i, c in enumerate(stem) if c == "-" and stem[i + 1:i + 2].isdigit() and "." in stem[i + 1:])
+        return stem[:at], stem[at + 1:]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--cratehold", default="target/release/cratehold", help="the program to measure")
+    parser.add_argument("--skip", action="append", default=[], help="a way to leave out, such as xz")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        compare = Compare(args.folder.resolve(), os.path.abspath(args.cratehold), pathlib.Path(work))
+        print(f"{len(compare.crates)} crate files, {compare.tar_bytes / 1e6:.1f} MB of tar; one crate: {compare.one.stem}\n")
+        print("| | bytes | times smaller | store | get one back | gives back |\n|---|---|---|---|---|---|")
+        ways = [
+            ("loose", "cat", compare.loose),
+            ("cratehold", compare.cratehold, compare.archive),
+            ("restic", "restic", compare.restic),
+            ("borg", "borg", compare.borg),
+            ("squashfs", "mksquashfs", compare.squashfs),
+            ("zstd", "zstd", lambda: compare.solid("all tars in one stream, zstd -22 --long=31",
+                                                   "zstd --ultra -22 --long=31 -T1 -q", "zstd -dcq --long=31", "zst")),
+            ("xz", "xz", lambda: compare.solid("all tars in one stream, xz -9e", "xz -9e -T1", "xz -dc", "xz")),
+        ]
+        for name, program, way in ways:
+            if name in args.skip:
+                continue
+            if shutil.which(program) is None:
+                print(f"{name}: not installed, left out", file=sys.stderr)
+                continue
+            try:
+                way()
+            except RuntimeError as error:
+                print(f"{name}: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
