@@ -92,6 +92,7 @@ fn input(name: &str) -> Vec<u8> {
     out
 }
 
+/// The engines' bytes must never change: archives depend on them.
 #[test]
 fn every_engine_gives_the_vectors_of_the_spec() {
     let rows = rows("R 8.6");

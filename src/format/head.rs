@@ -113,12 +113,13 @@ impl Head {
                 format!("{found:08x}"),
             ));
         }
-        let head: Head = wire::decode(body, "head")?;
-        if head.incompatible_features != 0 {
-            let found = format!("{:#x}: a newer cratehold is needed", head.incompatible_features);
+        // A feature may change what lies behind its bit, so the bits come first. [R 9.7]
+        let ((_, features), _) = wire::decode_prefix::<([u8; 16], u64)>(body, "head")?;
+        if features != 0 {
+            let found = format!("{features:#x}: a newer cratehold is needed");
             return Err(Damaged::new("incompatible features", 0, "none", found));
         }
-        Ok(head)
+        wire::decode(body, "head")
     }
 
     /// What the next head stores as `previous_head`.

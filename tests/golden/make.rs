@@ -577,6 +577,15 @@ fn heads(good: &[u8]) -> Vec<Defect> {
             with(&|head| head.incompatible_features = 2),
             "found 0x2: a newer cratehold is needed",
         ),
+        // What a feature changes need not decode; its bit must be seen first. [R 9.7]
+        defect(
+            "head-feature-layout",
+            resealed(&|bytes| {
+                bytes[36] = 2;
+                put(bytes, 12, &20u32.to_le_bytes());
+            }),
+            "found 0x2: a newer cratehold is needed",
+        ),
         defect(
             "head-root",
             with(&|head| head.root[0] ^= 1),
