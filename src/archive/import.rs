@@ -251,7 +251,7 @@ pub fn import(writer: &Writer, scan: Scan, options: &ImportOptions<'_>) -> Resul
                 };
                 drop(report);
                 let mut arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);
-                arrived.releases.push((release.clone(), digest));
+                arrived.releases.insert(release.clone(), digest);
                 arrived.record_bytes += bytes;
                 if arrived.record_bytes >= CHECKPOINT_BYTES {
                     // A failure here comes back at the last commit, which is refused too.
