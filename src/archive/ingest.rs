@@ -8,7 +8,7 @@ use crate::format::manifest::EventKind;
 use crate::format::manifest_write::Event;
 use crate::ids::{Digest, Release, Version};
 use crossbeam_channel::Receiver;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,6 +101,44 @@ struct Lane {
     engine: Option<Engine>,
 }
 
+/// Of the contents stored last, so many bytes are kept, each as the likely base of
+/// its crate's next version. What is let go is read back if it is a base after all.
+const KEPT_BYTES: usize = 64 << 20;
+
+#[derive(Default)]
+struct Lanes {
+    by_key: Mutex<HashMap<String, Arc<Mutex<Lane>>>>,
+    /// Which lanes keep a content, and how long it is; oldest first.
+    kept: Mutex<VecDeque<(Arc<Mutex<Lane>>, Digest, usize)>>,
+}
+
+impl Lanes {
+    fn of(&self, release: &Release) -> Arc<Mutex<Lane>> {
+        lock(&self.by_key).entry(release.name.key()).or_default().clone()
+    }
+
+    /// Remembers that `lane` keeps a content, and lets the oldest go.
+    fn note(&self, lane: &Arc<Mutex<Lane>>, digest: Digest, bytes: usize) {
+        let mut let_go = Vec::new();
+        let mut kept = lock(&self.kept);
+        kept.push_back((lane.clone(), digest, bytes));
+        let mut total: usize = kept.iter().map(|(_, _, bytes)| bytes).sum();
+        while total > KEPT_BYTES
+            && let Some(oldest) = kept.pop_front()
+        {
+            total -= oldest.2;
+            let_go.push(oldest);
+        }
+        drop(kept);
+        for (lane, digest, _) in let_go {
+            let mut lane = lock(&lane);
+            if lane.last.as_ref().is_some_and(|(last, _)| *last == digest) {
+                lane.last = None;
+            }
+        }
+    }
+}
+
 /// Stores everything that arrives, on `threads` threads, until the channel
 /// closes; `done` hears of each. Nothing is committed.
 pub fn ingest(
@@ -110,13 +148,12 @@ pub fn ingest(
     options: EncodeOptions,
     done: &(dyn Fn(&Release, Result<Outcome, Error>) + Sync),
 ) {
-    let lanes: Mutex<HashMap<String, Arc<Mutex<Lane>>>> = Mutex::default();
+    let lanes = Lanes::default();
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 for arrival in arrivals {
-                    let lane = lock(&lanes).entry(arrival.release.name.key()).or_default().clone();
-                    take_in(writer, &lane, arrival, options, done);
+                    take_in(writer, &lanes, arrival, options, done);
                 }
             });
         }
@@ -125,7 +162,7 @@ pub fn ingest(
 
 fn take_in(
     writer: &Writer,
-    lane: &Mutex<Lane>,
+    lanes: &Lanes,
     arrival: Arrival,
     options: EncodeOptions,
     done: &(dyn Fn(&Release, Result<Outcome, Error>) + Sync),
@@ -136,7 +173,8 @@ fn take_in(
         file,
         permit,
     } = arrival;
-    let guess = lock(lane).engine;
+    let lane = lanes.of(&release);
+    let guess = lock(&lane).engine;
     let mut content = None;
     match file {
         None => done(&release, Ok(Outcome::Skipped)),
@@ -149,7 +187,8 @@ fn take_in(
             Err(error) => done(&release, Err(error)),
         },
     }
-    let mut state = lock(lane);
+    let mut notes = Vec::new();
+    let mut state = lock(&lane);
     if let Some(recipe) = content.as_ref().and_then(|content| content.recipe.as_ref()) {
         state.engine = Some(recipe.engine);
     }
@@ -170,13 +209,18 @@ fn take_in(
             ok.then(|| (content.digest, Arc::new(content.bytes)))
         });
         drop(permit);
-        state = lock(lane);
+        state = lock(&lane);
         if let Some((digest, _)) = &kept {
             state.stored.push((release.version.clone(), *digest));
         }
         state.last = kept.or(last);
+        notes.extend(state.last.as_ref().map(|(digest, bytes)| (*digest, bytes.len())));
         state.next += 1;
         state.busy = false;
+    }
+    drop(state);
+    for (digest, bytes) in notes {
+        lanes.note(&lane, digest, bytes);
     }
 }
 

@@ -89,16 +89,15 @@ impl Gate {
     }
 }
 
+/// Where jobs go in, and where they come out.
+pub type Pool<T> = (Sender<Job<T>>, Receiver<Fetched<T>>);
+
 /// Starts a pool: jobs go in, and come out in the order in which they are done.
 /// After `stop` is set, what is under way comes out as [`Error::Stopped`].
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn fetch_pool<T: Ticket>(
-    http: Http,
-    options: FetchOptions,
-    stop: Stop,
-) -> Result<(Sender<Job<T>>, Receiver<Fetched<T>>), Error> {
+pub fn fetch_pool<T: Ticket>(http: Http, options: FetchOptions, stop: Stop) -> Result<Pool<T>, Error> {
     let gate = Arc::new(Gate::default());
     workers(options.jobs.max(1), move |mut job: Job<T>| {
         let result = fetch(&http, &options, &stop, &gate, &mut job);

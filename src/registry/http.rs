@@ -4,11 +4,12 @@
 //! decoded.
 
 use super::error::Error;
-use super::{Stop, retry_after};
+use super::{Stop, resolve::RememberingResolver, retry_after};
 use std::io::Read;
 use std::time::{Duration, SystemTime};
 use ureq::http::HeaderMap;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 
 const MAX_REDIRECTS: u32 = 5;
 /// The rest of an answer that nobody wants is read up to here, so that its
@@ -81,7 +82,7 @@ impl Http {
             .tls_config(tls()?)
             .build();
         Ok(Http {
-            agent: config.into(),
+            agent: ureq::Agent::with_parts(config, DefaultConnector::default(), RememberingResolver::default()),
             options,
         })
     }

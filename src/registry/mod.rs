@@ -12,6 +12,7 @@ mod line;
 mod list;
 mod lockfile;
 mod path;
+mod resolve;
 mod retry;
 mod sparse;
 mod stop;
@@ -19,7 +20,7 @@ mod workers;
 
 pub use config::{DownloadTemplate, IndexConfig};
 pub use error::Error;
-pub use fetch::{FetchOptions, Fetched, Job, Ticket, fetch_pool};
+pub use fetch::{FetchOptions, Fetched, Job, Pool, Ticket, fetch_pool};
 pub use http::{Http, HttpOptions};
 pub use index::{CRATES_IO, CrateFile, IndexUrl, RegistryIndex, same_registry};
 pub use line::{IndexFile, MAX_SCHEMA, RegistryLine};

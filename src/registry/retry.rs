@@ -48,11 +48,10 @@ impl RetryPolicy {
         let (attempts, asked) = match error {
             Error::Checksum { .. } => (self.checksum_attempts, None),
             Error::Status {
-                status, retry_after, ..
-            } => match status {
-                408 | 425 | 429 | 500..=599 => (self.attempts, *retry_after),
-                _ => return Next::GiveUp,
-            },
+                status: 408 | 425 | 429 | 500..=599,
+                retry_after,
+                ..
+            } => (self.attempts, *retry_after),
             Error::Timeout { .. } | Error::Connect { .. } | Error::Cut { .. } => (self.attempts, None),
             Error::Transport { transient: true, .. } => (self.attempts, None),
             _ => return Next::GiveUp,

@@ -221,7 +221,7 @@ mod tests {
             &[yanked.clone(), two.clone()],
             &[one.clone(), two.clone()],
             &[amended, two.clone()],
-            &[two.clone()],
+            std::slice::from_ref(&two),
             &[one.clone(), two.clone()],
             &[other.clone(), two.clone()],
             &[one.clone(), two.clone()],

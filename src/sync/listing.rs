@@ -2,7 +2,7 @@
 //! and finding out what is wanted and not held.
 
 use super::absorb::{events, known_releases, removals};
-use super::want::{Listed, Want, choose, describe};
+use super::want::{Choice, Listed, Want, choose, describe};
 use super::{Committer, Error, Failure, Progress, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
 use crate::format::manifest::EventKind;
@@ -105,7 +105,13 @@ pub(super) fn list(
 fn question(writer: &Writer, key: &str, name: &CrateName) -> Result<Question, archive::Error> {
     writer.with_archive(|archive| {
         let state = archive.crate_state(name.as_str())?;
-        let tag = state.as_ref().map_or(Ok(None), |state| archive.etag(state))?;
+        // A crate that was gone may come back with the file it had: what the tag
+        // stands for is then no longer what the archive says.
+        let is_listed = |state: &&CrateState| state.current().any(archive::ReleaseState::is_listed);
+        let tag = state
+            .as_ref()
+            .filter(is_listed)
+            .map_or(Ok(None), |state| archive.etag(state))?;
         // `-` and `_` make different paths; the archive knows the right one.
         let known = state.and_then(|state| state.name.parse().ok());
         Ok(Question {
@@ -240,7 +246,7 @@ impl Listing<'_> {
         state: Option<&CrateState>,
         cause: Option<&str>,
     ) -> Result<(), Error> {
-        let (chosen, failures) = choose(name, wants, listed);
+        let Choice { chosen, failures } = choose(name, wants, listed);
         for (want, failure) in failures {
             // What the registry no longer has, but the archive does, is held.
             self.report.wanted += 1;

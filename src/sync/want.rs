@@ -121,13 +121,17 @@ pub(super) struct Listed {
     pub line: Option<RegistryLine>,
 }
 
-/// What of `listed` is wanted (by its place there), and what cannot be had. A place
-/// comes with whether it was asked for by its version.
-pub(super) fn choose(
-    name: &CrateName,
-    wants: &[Want],
-    listed: &[Listed],
-) -> (Vec<(usize, bool)>, Vec<(Want, Failure)>) {
+/// What of a crate's releases is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    /// Places in the list, and whether each was asked for by its version.
+    pub chosen: Vec<(usize, bool)>,
+    /// What cannot be had, and why.
+    pub failures: Vec<(Want, Failure)>,
+}
+
+/// Chooses from `listed` what `wants` asks for.
+pub(super) fn choose(name: &CrateName, wants: &[Want], listed: &[Listed]) -> Choice {
     let mut chosen: BTreeMap<usize, bool> = BTreeMap::new();
     let mut refused = BTreeSet::new();
     let mut failures = Vec::new();
@@ -169,7 +173,8 @@ pub(super) fn choose(
     }
     // Whoever demands another checksum does not want these bytes, whoever else does.
     chosen.retain(|i, _| !refused.contains(i));
-    (chosen.into_iter().collect(), failures)
+    let chosen = chosen.into_iter().collect();
+    Choice { chosen, failures }
 }
 
 fn newest(listed: &[Listed]) -> String {
@@ -196,7 +201,7 @@ mod tests {
         let wants: Vec<CrateWant> = wants.iter().map(|want| want.parse().unwrap()).collect();
         let name = wants[0].name.clone();
         let wants: Vec<Want> = wants.into_iter().map(|want| want.want).collect();
-        let (chosen, failures) = choose(&name, &wants, &listed);
+        let Choice { chosen, failures } = choose(&name, &wants, &listed);
         (chosen.into_iter().map(|(i, _)| i).collect(), failures.len())
     }
 
@@ -216,7 +221,7 @@ mod tests {
     fn another_checksum_is_refused() {
         let demanded = Want::Exact("1.0.0".parse().unwrap(), Some(Digest([0; 32])));
         let name = "a".parse().unwrap();
-        let (chosen, failures) = choose(&name, &[demanded, Want::All], &[listed("1.0.0")]);
+        let Choice { chosen, failures } = choose(&name, &[demanded, Want::All], &[listed("1.0.0")]);
         assert!(chosen.is_empty());
         assert!(failures[0].1.cause.contains(&Digest([0; 32]).to_string()));
     }

@@ -1,0 +1,186 @@
+//! The program itself: what it prints, how it ends, and Ctrl-C.
+
+use super::*;
+use crate::support::{Act, dl_path};
+use std::process::{Command, Output, Stdio};
+
+fn command(folder: &Path, registry: &Registry) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cratehold"));
+    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(proxy).env_remove(proxy.to_lowercase());
+    }
+    command
+        .arg("--archive")
+        .arg(folder)
+        .args(["sync", "--index", &registry.index()]);
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), text(&stdout), text(&stderr))
+}
+
+#[test]
+fn it_says_what_it_did_and_exits_accordingly() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    registry.publish("bin@1.0.0");
+    registry.publish("bin@1.0.1");
+    registry.publish("list@1.0.0");
+    registry.forget(&dl_path("bin@1.0.1"));
+    let list = folder.path().join("list.txt");
+    std::fs::write(&list, "list@1.0.0\n").unwrap();
+    let archive = folder.path().join("archive");
+    let sync = || {
+        let mut command = command(&archive, &registry);
+        command.args(["--crate", "bin", "--list"]).arg(&list);
+        command
+    };
+    let (code, stdout, stderr) = output(&mut sync());
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert!(stdout.starts_with("3 crates wanted: 2 downloaded ("), "{stdout}");
+    assert!(
+        stdout.contains("0 held already, 1 failed; archive is now snapshot 1"),
+        "{stdout}"
+    );
+    assert!(
+        stderr.starts_with("failed: bin@1.0.1: missing upstream: http://"),
+        "{stderr}"
+    );
+    assert!(
+        stderr
+            .trim_end()
+            .lines()
+            .last()
+            .unwrap()
+            .contains("tries again just what is missing"),
+        "{stderr}"
+    );
+
+    registry.serve(&dl_path("bin@1.0.1"), &support::crate_file("bin@1.0.1", 300));
+    let (code, stdout, _) = output(sync().arg("--json"));
+    assert_eq!(code, Some(0));
+    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["downloaded"], 1);
+    assert_eq!(summary["held"], 2);
+    assert_eq!(summary["complete"], true);
+    assert_eq!(summary["failed"], serde_json::json!([]));
+
+    let (code, stdout, stderr) = output(&mut sync());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(
+        stdout.contains("0 downloaded") && stdout.contains("3 held already"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("archive");
+    let (code, _, stderr) = output(&mut command(&archive, &registry));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--lockfile") && stderr.contains("required"), "{stderr}");
+    for (args, part) in [
+        (["--crate", "a b"], "crate name"),
+        (["--crate", "a@1.y"], "neither a full version nor"),
+        (["--jobs", "0"], "1..=512"),
+        (["--timeout", "0"], "1..=3600"),
+    ] {
+        let (code, _, stderr) = output(command(&archive, &registry).args(args).args(["--crate", "b"]));
+        assert_eq!(code, Some(2), "{args:?}");
+        assert!(stderr.contains(part), "{stderr}");
+    }
+    let mut git = Command::new(env!("CARGO_BIN_EXE_cratehold"));
+    git.arg("-a")
+        .arg(&archive)
+        .args(["sync", "--crate", "a", "--index", "https://example.test/index.git"]);
+    let (code, _, stderr) = output(&mut git);
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("only sparse registry indexes can be asked yet"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = output(command(&archive, &registry).args(["--lockfile", "none.lock"]));
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with("error: none.lock: "), "{stderr}");
+    assert!(!archive.exists(), "no archive is made for a command that cannot work");
+}
+
+/// Starts a run whose version 3 of 6 hangs, and waits until the others are there.
+#[cfg(unix)]
+fn hanging(archive: &Path, registry: &Registry) -> (std::process::Child, Vec<Vec<u8>>) {
+    let files = (0..6).map(|i| registry.publish(&format!("slow@1.0.{i}"))).collect();
+    registry.always(&dl_path("slow@1.0.3"), Some(Act::Stall(100)));
+    let child = command(archive, registry)
+        .args(["--crate", "slow", "--jobs", "2"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while registry
+        .requests("/dl/")
+        .iter()
+        .filter(|request| request.status == 200)
+        .count()
+        < 5
+    {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    (child, files)
+}
+
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_has_arrived() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (child, files) = hanging(folder.path(), &registry);
+    interrupt(&child);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let (stdout, stderr) = (text(&stdout), text(&stderr));
+    assert_eq!(status.code(), Some(130), "{stdout}{stderr}");
+    assert!(
+        stdout.contains("5 downloaded") && stdout.contains("stopped before the end"),
+        "{stdout}"
+    );
+    assert!(stderr.contains("run the same command again to go on"), "{stderr}");
+    let arrived: Vec<&[u8]> = [0, 1, 2, 4, 5].map(|i: usize| files[i].as_slice()).to_vec();
+    assert_holds(folder.path(), &arrived);
+    registry.always(&dl_path("slow@1.0.3"), None);
+    registry.forget_requests();
+    let (code, ..) = output(command(folder.path(), &registry).args(["--crate", "slow"]));
+    assert_eq!(code, Some(0));
+    assert_eq!(registry.requests("/dl/").len(), 1);
+    assert_holds(folder.path(), &files.iter().map(Vec::as_slice).collect::<Vec<_>>());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_kill_at_any_moment_loses_no_more_than_the_run() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    let first = registry.publish("kept@1.0.0");
+    assert!(sync(folder.path(), &registry, &["kept"]).is_complete());
+    let (mut child, files) = hanging(folder.path(), &registry);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_holds(folder.path(), &[&first]);
+    registry.always(&dl_path("slow@1.0.3"), None);
+    let (code, ..) = output(command(folder.path(), &registry).args(["--crate", "slow"]));
+    assert_eq!(code, Some(0));
+    assert_holds(folder.path(), &files.iter().map(Vec::as_slice).collect::<Vec<_>>());
+}
