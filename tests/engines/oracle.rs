@@ -1,8 +1,7 @@
 //! The engine beside the library, with the same signatures.
 #![allow(dead_code, reason = "each user needs only some of these")]
 
-#[path = "libz.rs"]
-mod libz;
+use crate::libz;
 
 use cratehold::deflate::engines::zlib9::{MemLevel, Zlib9};
 use std::ops::ControlFlow;

@@ -19,7 +19,7 @@ const LONG_MATCH_BYTES: usize = 32;
 /// A match of three bytes is dropped from this distance on.
 const FAR_BYTES: usize = 8 << 10;
 /// Candidates that the fast search looks at before it gives up.
-const CANDIDATES_MAX: u32 = 1024;
+const CANDIDATES_MAX: u32 = 256;
 /// Steps taken to bring a chain past the best match so far.
 const HOPS_MAX: u32 = 4;
 /// Offsets looked at for the chain that jumps farthest.

@@ -154,24 +154,62 @@ impl<const STRING: usize, const HEADS: usize> StringChains<STRING, HEADS> {
         (product >> (u64::BITS - HEADS.ilog2())) as usize
     }
 
-    /// Adds the positions from `start` to `end`, at most a segment.
-    pub(super) fn fill(&mut self, input: &[u8], start: usize, end: usize) {
-        const { assert!(STRING == 4 || STRING == 12) };
+    /// What adds positions from `start` on, a segment at most.
+    fn linker(&mut self, start: usize) -> Linker<'_, STRING, HEADS> {
+        let used_heads = &mut self.heads[..self.used_heads];
         if start > 0 {
-            self.heads[..self.used_heads]
-                .iter_mut()
-                .for_each(|head| *head = kept_head(*head, start));
+            used_heads.iter_mut().for_each(|head| *head = kept_head(*head, start));
         }
-        let (heads, steps, mask) = (&mut *self.heads, &mut *self.steps.0, self.used_heads - 1);
-        let mut at = start as u16;
-        for string in covered(input, start, end, STRING).windows(STRING) {
-            let head = &mut heads[Self::hash(string) & mask & (HEADS - 1)];
-            steps[usize::from(at)] = at.wrapping_sub(*head);
-            *head = at;
-            at = at.wrapping_add(1);
+        Linker {
+            heads: &mut self.heads,
+            mask: self.used_heads - 1,
+            steps: &mut self.steps.0,
         }
-        end_steps(steps, at, end);
     }
+}
+
+/// Chains being filled, as the references that a loop keeps in registers.
+struct Linker<'a, const STRING: usize, const HEADS: usize> {
+    heads: &'a mut [u16; HEADS],
+    mask: usize,
+    steps: &'a mut [u16; RING],
+}
+
+impl<const STRING: usize, const HEADS: usize> Linker<'_, STRING, HEADS> {
+    #[inline(always)]
+    fn link(&mut self, string: &[u8], at: u16) {
+        let head = &mut self.heads[StringChains::<STRING, HEADS>::hash(string) & self.mask & (HEADS - 1)];
+        self.steps[usize::from(at)] = at.wrapping_sub(*head);
+        *head = at;
+    }
+}
+
+/// Adds the positions from `start` to `end`, at most a segment, to both kinds of chains:
+/// together, because the waits for one's heads overlap with the work on the other.
+pub(super) fn fill_both<const SHORT: usize, const SHORT_HEADS: usize, const LONG: usize, const LONG_HEADS: usize>(
+    short: &mut StringChains<SHORT, SHORT_HEADS>,
+    long: &mut StringChains<LONG, LONG_HEADS>,
+    input: &[u8],
+    start: usize,
+    end: usize,
+) {
+    const { assert!(SHORT == 4 && LONG == 12) };
+    let (mut short, mut long) = (short.linker(start), long.linker(start));
+    let long_strings = covered(input, start, end, LONG).windows(LONG);
+    let long_end = start + long_strings.len();
+    let mut at = start as u16;
+    for string in long_strings {
+        short.link(string, at);
+        long.link(string, at);
+        at = at.wrapping_add(1);
+    }
+    end_steps(long.steps, at, end);
+    // The last positions of the input have a short string only.
+    for string in covered(input, long_end, end, SHORT).windows(SHORT) {
+        short.link(string, at);
+        at = at.wrapping_add(1);
+    }
+    end_steps(short.steps, at, end);
 }
 
 /// zlib's own chains: of the positions whose first three bytes have the same hash.

@@ -12,7 +12,7 @@
 //! - looks for a match longer than the best by following the chain of any string
 //!   inside it: the one that jumps farthest skips the most candidates.
 
-use super::chains::{Buckets, Ring, SEGMENT, StringChains, word32, word64};
+use super::chains::{Buckets, Ring, SEGMENT, StringChains, fill_both, word32, word64};
 use super::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 
 /// zlib's MAX_DIST: its window less the lookahead it insists on.
@@ -108,10 +108,8 @@ impl Search {
     #[inline(never)]
     fn fill(&mut self, input: &[u8]) {
         let (start, end) = (self.filled, input.len().min(self.filled + SEGMENT));
-        // One chain after the other, so that its heads stay in the nearest cache.
         self.buckets.fill(input, start, end);
-        self.short.fill(input, start, end);
-        self.long.fill(input, start, end);
+        fill_both(&mut self.short, &mut self.long, input, start, end);
         self.filled = end;
     }
 
