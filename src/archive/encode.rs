@@ -48,6 +48,7 @@ pub(super) struct Content {
     pub crate_bytes: u64,
     pub bytes: Vec<u8>,
     pub recipe: Option<deflate::Recipe>,
+    pub wrong_engine: Option<Engine>,
 }
 
 /// Whether `content_bytes` on top of `base` is within the chain budget, with the
@@ -76,7 +77,9 @@ pub(super) fn undo(
         Ok(deflate::Undone {
             tar,
             recipe: Some(recipe),
+            wrong_engine,
         }) => Ok(Content {
+            wrong_engine,
             digest,
             crate_bytes,
             bytes: tar,
@@ -84,6 +87,7 @@ pub(super) fn undo(
         }),
         // Its checksum is right, so these are the crate's bytes, odd as they are.
         Ok(_) | Err(_) => Ok(Content {
+            wrong_engine: None,
             digest,
             crate_bytes,
             bytes: crate_file,
@@ -164,19 +168,40 @@ fn standard_trailer(meta: &RecordMeta) -> Vec<u8> {
     .concat()
 }
 
-/// The crate file that `content` stands for, not yet checked against its digest.
+/// The crate file that `content` stands for, with its digest checked.
 pub(super) fn redo(meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, String> {
+    let recipe = recipe(meta)?;
+    let expected = meta.id();
+    let bytes = match &recipe {
+        None => content.to_vec(),
+        Some(recipe) => deflate::redo(content, recipe).map_err(|error| error.to_string())?,
+    };
+    let found = Digest::of(&bytes);
+    if found == expected {
+        return Ok(bytes);
+    }
+    // Should an engine of our own ever be wrong, the library is right.
+    if let Some(recipe) = &recipe {
+        let bytes = deflate::redo_by_library(content, recipe).map_err(|error| error.to_string())?;
+        if Digest::of(&bytes) == expected {
+            return Ok(bytes);
+        }
+    }
+    Err(format!("the crate file came out as {found}"))
+}
+
+/// What makes the crate file of the content; none if the content is the crate file.
+pub(super) fn recipe(meta: &RecordMeta) -> Result<Option<deflate::Recipe>, String> {
     if meta.engine == 0 {
-        return Ok(content.to_vec());
+        return Ok(None);
     }
     let engine = Engine::from_number(meta.engine)
         .ok_or_else(|| format!("needs engine {}: a newer cratehold is needed", meta.engine))?;
-    let recipe = deflate::Recipe {
+    Ok(Some(deflate::Recipe {
         engine,
         header: meta.gzip_header.clone().unwrap_or_else(|| standard_header(meta)),
         trailer: meta.gzip_trailer.clone().unwrap_or_else(|| standard_trailer(meta)),
-    };
-    deflate::redo(content, &recipe).map_err(|error| error.to_string())
+    }))
 }
 
 fn compress(content: &[u8], base: Option<&[u8]>, level: i32) -> Result<Vec<u8>, String> {

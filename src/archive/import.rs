@@ -4,6 +4,7 @@
 //! tar. Knows nothing of registries; whoever does says which checksums it expects.
 
 use super::{Arrival, Budget, CommitInfo, EncodeOptions, Error, Outcome, Writer, ingest, release_of};
+use crate::deflate::Engine;
 use crate::ids::{Digest, Release};
 use std::collections::BTreeMap;
 use std::fs;
@@ -161,6 +162,9 @@ pub struct ImportReport {
     pub record_bytes: u64,
     /// Crate files that no engine reproduces, stored as they came.
     pub as_they_came: u64,
+    /// Releases on which an engine of our own disagreed with the library it stands
+    /// for. They are stored whole; the engine is to be mended.
+    pub wrong_engines: Vec<(Release, Engine)>,
     /// Crate files that were held already.
     pub held: u64,
     /// What could not be taken in, the scan's own failures included.
@@ -230,11 +234,15 @@ pub fn import(writer: &Writer, scan: Scan, options: &ImportOptions<'_>) -> Resul
                         crate_bytes,
                         record_bytes,
                         exact,
+                        wrong_engine,
                     }) => {
                         report.stored += 1;
                         report.crate_bytes += crate_bytes;
                         report.record_bytes += record_bytes;
                         report.as_they_came += u64::from(!exact);
+                        report
+                            .wrong_engines
+                            .extend(wrong_engine.map(|engine| (release.clone(), engine)));
                         (digest, record_bytes)
                     }
                     Ok(Outcome::Held { digest }) => {
@@ -251,7 +259,12 @@ pub fn import(writer: &Writer, scan: Scan, options: &ImportOptions<'_>) -> Resul
                 };
                 drop(report);
                 let mut arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);
-                arrived.releases.insert(release.clone(), digest);
+                let first = *arrived.releases.entry(release.clone()).or_insert(digest);
+                if first != digest {
+                    let cause = format!("two files of it differ: kept the one with SHA-256 {first}, not {digest}");
+                    let what = release.to_string();
+                    return lock().failures.push(Failure { what, cause });
+                }
                 arrived.record_bytes += bytes;
                 if arrived.record_bytes >= CHECKPOINT_BYTES {
                     // A failure here comes back at the last commit, which is refused too.

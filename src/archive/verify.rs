@@ -201,8 +201,8 @@ const HEADER_READ_BYTES: u64 = 4096;
 fn check_content(entry: &Entry, meta: &RecordMeta, content: &[u8], depth: Depth) -> Result<u64, Error> {
     if depth == Depth::Full || meta.engine == 0 {
         read::rebuild(entry, meta, content)?;
-    } else if crate::deflate::Engine::from_number(meta.engine).is_none() {
-        encode::redo(meta, &[]).map_err(|cause| chain::blob_error(entry, Some(meta), cause))?;
+    } else {
+        encode::recipe(meta).map_err(|cause| chain::blob_error(entry, Some(meta), cause))?;
     }
     Ok(content.len() as u64)
 }

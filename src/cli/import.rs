@@ -55,6 +55,12 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         report.held,
         report.failures.len()
     );
+    for (release, engine) in &report.wrong_engines {
+        let engine = engine.name();
+        eprintln!(
+            "note: {release} is stored whole, but engine {engine} alone would not give it back: please report this"
+        );
+    }
     for failure in &report.failures {
         eprintln!("failed: {}: {}", failure.what, failure.cause);
     }

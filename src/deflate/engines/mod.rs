@@ -1,20 +1,22 @@
 //! The deflate implementations that have made crate files. Spec section 8.
 //!
-//! Their versions are part of the format: the same input must give the same
-//! bytes for ever.
+//! The same input must give the same bytes for ever: archives depend on them. Where
+//! there is an engine of our own it does the work, and the library it stands for is
+//! what it is tested against and what is asked when a stored digest disagrees.
 
-mod miniz;
-mod zlib;
-mod zlib_rs;
+mod library;
+pub mod miniz9;
+pub mod zlib9;
 
 use super::RedoError;
+use miniz9::Miniz9;
+use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::thread::LocalKey;
+use zlib9::{MemLevel, Zlib9};
 
 /// Takes output as it is made; breaking ends the work.
 pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> ControlFlow<()> + 'a;
-
-/// Input is fed in pieces of this size, so that a wrong guess ends early.
-const SLICE_BYTES: usize = 32 << 10;
 
 /// A deflate implementation at fixed settings; the numbers are on disk. [R 8.1]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -29,6 +31,23 @@ pub enum Engine {
     ZlibRs06 = 4,
     /// zlib-rs 0.5, level 9.
     ZlibRs05 = 5,
+}
+
+/// Working memory of one thread's engines, kept from one crate to the next.
+type Kept<T> = Cell<Option<Box<T>>>;
+
+thread_local! {
+    static MINIZ: Kept<Miniz9> = const { Cell::new(None) };
+    static ZLIB_MEM_9: Kept<Zlib9> = const { Cell::new(None) };
+    static ZLIB_MEM_8: Kept<Zlib9> = const { Cell::new(None) };
+}
+
+/// Runs `work` on this thread's engine, made when it is first needed.
+fn kept<T, R>(kept: &'static LocalKey<Kept<T>>, make: fn() -> T, work: impl FnOnce(&mut T) -> R) -> R {
+    let mut engine = kept.take().unwrap_or_else(|| Box::new(make()));
+    let result = work(&mut engine);
+    kept.set(Some(engine));
+    result
 }
 
 impl Engine {
@@ -76,12 +95,38 @@ impl Engine {
     /// # Errors
     /// When the engine fails.
     pub(super) fn deflate(self, input: &[u8], sink: &mut Sink<'_>) -> Result<bool, RedoError> {
+        match self {
+            Engine::Miniz9 => Ok(kept(&MINIZ, Miniz9::new, |engine| engine.deflate(input, sink))),
+            Engine::Zlib9Mem9 => Ok(kept(
+                &ZLIB_MEM_9,
+                || Zlib9::new(MemLevel::Nine),
+                |engine| engine.deflate(input, sink),
+            )),
+            Engine::Zlib9Mem8 => Ok(kept(
+                &ZLIB_MEM_8,
+                || Zlib9::new(MemLevel::Eight),
+                |engine| engine.deflate(input, sink),
+            )),
+            Engine::ZlibRs06 | Engine::ZlibRs05 => self.deflate_by_library(input, sink),
+        }
+    }
+
+    /// Whether [`Engine::deflate`] is not the library itself.
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Engine::Miniz9 | Engine::Zlib9Mem9 | Engine::Zlib9Mem8)
+    }
+
+    /// As [`Engine::deflate`], by the library that the engine stands for.
+    ///
+    /// # Errors
+    /// When the library fails.
+    pub(super) fn deflate_by_library(self, input: &[u8], sink: &mut Sink<'_>) -> Result<bool, RedoError> {
         let done = match self {
-            Engine::Miniz9 => miniz::deflate(input, sink),
-            Engine::Zlib9Mem9 => zlib::deflate(input, 9, sink),
-            Engine::Zlib9Mem8 => zlib::deflate(input, 8, sink),
-            Engine::ZlibRs06 => zlib_rs::deflate_06(input, sink),
-            Engine::ZlibRs05 => zlib_rs::deflate_05(input, sink),
+            Engine::Miniz9 => library::miniz::deflate(input, sink),
+            Engine::Zlib9Mem9 => library::zlib::deflate(input, 9, sink),
+            Engine::Zlib9Mem8 => library::zlib::deflate(input, 8, sink),
+            Engine::ZlibRs06 => library::zlib_rs::deflate_06(input, sink),
+            Engine::ZlibRs05 => library::zlib_rs::deflate_05(input, sink),
         };
         done.ok_or(RedoError(self.name()))
     }

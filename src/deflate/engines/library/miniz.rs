@@ -6,7 +6,7 @@ use miniz_oxide::deflate::core::{
 };
 
 /// `None` when the engine fails, else whether `sink` took everything.
-pub(super) fn deflate(input: &[u8], sink: &mut Sink<'_>) -> Option<bool> {
+pub(in super::super) fn deflate(input: &[u8], sink: &mut Sink<'_>) -> Option<bool> {
     let mut compressor = CompressorOxide::new(create_comp_flags_from_zip_params(9, -15, 0));
     let mut out = vec![0; 64 << 10];
     let mut at = 0;

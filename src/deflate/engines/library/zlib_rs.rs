@@ -5,7 +5,7 @@ use super::{SLICE_BYTES, Sink};
 macro_rules! engine {
     ($name:ident, $library:ident) => {
         /// `None` when the engine fails, else whether `sink` took everything.
-        pub(super) fn $name(input: &[u8], sink: &mut Sink<'_>) -> Option<bool> {
+        pub(in super::super) fn $name(input: &[u8], sink: &mut Sink<'_>) -> Option<bool> {
             use $library::{Deflate, DeflateFlush, Status};
             let mut deflate = Deflate::new(9, false, 15);
             let mut out = vec![0; 64 << 10];

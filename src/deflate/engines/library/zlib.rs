@@ -45,7 +45,7 @@ fn new_stream(mem_level: i32) -> Option<Stream> {
 }
 
 /// `None` when the engine fails, else whether `sink` took everything.
-pub(super) fn deflate(input: &[u8], mem_level: i32, sink: &mut Sink<'_>) -> Option<bool> {
+pub(in super::super) fn deflate(input: &[u8], mem_level: i32, sink: &mut Sink<'_>) -> Option<bool> {
     let mut stream = new_stream(mem_level)?;
     let mut out = vec![0u8; 64 << 10];
     let mut at = 0;

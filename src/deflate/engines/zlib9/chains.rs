@@ -1,0 +1,226 @@
+//! Chains of the positions at which equal strings begin, nearest first.
+//!
+//! A chain is kept as steps: for each position the distance to the one before it on the
+//! same chain. Chains are filled ahead of the parse, a segment at a time, because a
+//! search looks at the chains of the positions behind its own as well.
+
+use super::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
+
+/// Positions kept: the window, a segment filled ahead and the longest match beyond it,
+/// rounded up so that a `u16` is an index.
+const RING: usize = 1 << 16;
+/// Positions filled at a time.
+pub(super) const SEGMENT: usize = 28 << 10;
+/// What a head out of the window is set to: so far before the next segment's first
+/// position.
+const OUT_OF_WINDOW: u16 = 1 << 15;
+
+const _: () = assert!(RING > OUT_OF_WINDOW as usize + SEGMENT + MATCH_LIMIT_BYTES);
+
+fn zeroed<T: Copy + Default, const LEN: usize>() -> Box<[T; LEN]> {
+    match vec![T::default(); LEN].try_into() {
+        Ok(array) => array,
+        Err(_) => unreachable!("the vector was made with this length"),
+    }
+}
+
+/// The four bytes at `at`.
+#[inline(always)]
+pub(super) fn word32(bytes: &[u8], at: usize) -> u32 {
+    let Some(word) = bytes[at..].first_chunk() else {
+        return 0;
+    };
+    u32::from_le_bytes(*word)
+}
+
+/// The eight bytes at `at`.
+#[inline(always)]
+pub(super) fn word64(bytes: &[u8], at: usize) -> u64 {
+    let Some(word) = bytes[at..].first_chunk() else {
+        return 0;
+    };
+    u64::from_le_bytes(*word)
+}
+
+/// A number for each of the last positions, whose low 16 bits are the place.
+pub(super) struct Ring(Box<[u16; RING]>);
+
+impl Ring {
+    fn new() -> Self {
+        Ring(zeroed())
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&self, at: usize) -> u16 {
+        self.0[usize::from(at as u16)]
+    }
+
+    /// The largest number from `at` to `at + last_offset`: its offset and the number.
+    #[inline(always)]
+    pub(super) fn largest(&self, at: usize, last_offset: usize) -> (usize, usize) {
+        let place = usize::from(at as u16);
+        let ahead = &self.0[place..RING.min(place + last_offset + 1)];
+        let (offset, number) = largest(ahead);
+        if ahead.len() > last_offset {
+            return (offset, number.into());
+        }
+        let (wrapped_offset, wrapped_number) = largest(&self.0[..last_offset + 1 - ahead.len()]);
+        if wrapped_number > number {
+            (ahead.len() + wrapped_offset, wrapped_number.into())
+        } else {
+            (offset, number.into())
+        }
+    }
+}
+
+/// The largest of some numbers and where it is.
+#[inline(always)]
+fn largest(numbers: &[u16]) -> (usize, u16) {
+    let (groups, rest) = numbers.as_chunks::<16>();
+    let mut largest = (0, 0);
+    // At first only the largest of each group, which takes no branches.
+    let mut in_group = None;
+    for (index, group) in groups.iter().enumerate() {
+        let number = group.iter().fold(0, |largest: u16, &number| largest.max(number));
+        if number > largest.1 {
+            largest = (index * 16, number);
+            in_group = Some(group);
+        }
+    }
+    if let Some(group) = in_group {
+        largest.0 += group.iter().position(|&number| number == largest.1).unwrap_or(0);
+    }
+    for (index, &number) in rest.iter().enumerate() {
+        if number > largest.1 {
+            largest = (groups.len() * 16 + index, number);
+        }
+    }
+    largest
+}
+
+/// The low bits of a head, moved up if out of the window, before they look like those of
+/// a near position.
+#[inline(always)]
+fn kept_head(head: u16, at: usize) -> u16 {
+    let step = (at as u16).wrapping_sub(head).min(OUT_OF_WINDOW);
+    (at as u16).wrapping_sub(step)
+}
+
+/// The input of all strings of `string_bytes` that begin from `start` to `end`.
+fn covered(input: &[u8], start: usize, end: usize, string_bytes: usize) -> &[u8] {
+    &input[start..input.len().min(end + string_bytes - 1)]
+}
+
+/// Gives the positions from `at` to `end` no step: too little of the input is left there.
+fn end_steps(steps: &mut [u16; RING], mut at: u16, end: usize) {
+    while at != end as u16 {
+        steps[usize::from(at)] = OUT_OF_WINDOW;
+        at = at.wrapping_add(1);
+    }
+}
+
+/// The chains of equal strings of `STRING` bytes, sometimes with others that share a hash.
+pub(super) struct StringChains<const STRING: usize, const HEADS: usize> {
+    /// The low bits of the last position of each hash.
+    heads: Box<[u16; HEADS]>,
+    used_heads: usize,
+    pub(super) steps: Ring,
+}
+
+impl<const STRING: usize, const HEADS: usize> StringChains<STRING, HEADS> {
+    pub(super) fn new() -> Self {
+        StringChains {
+            heads: zeroed(),
+            used_heads: HEADS,
+            steps: Ring::new(),
+        }
+    }
+
+    /// Starts a stream of `input_bytes`, of which a short one clears only some heads.
+    pub(super) fn reset(&mut self, input_bytes: usize) {
+        self.used_heads = HEADS.min(2 * input_bytes.next_power_of_two());
+        self.heads[..self.used_heads].fill(OUT_OF_WINDOW);
+    }
+
+    /// A hash below `HEADS`.
+    #[inline(always)]
+    fn hash(string: &[u8]) -> usize {
+        let product = if STRING == 12 {
+            let (front, back) = (word64(string, 0), u64::from(word32(string, 8)));
+            front.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ back.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
+        } else {
+            u64::from(word32(string, 0)).wrapping_mul(0x9e37_79b1_0000_0000)
+        };
+        (product >> (u64::BITS - HEADS.ilog2())) as usize
+    }
+
+    /// Adds the positions from `start` to `end`, at most a segment.
+    pub(super) fn fill(&mut self, input: &[u8], start: usize, end: usize) {
+        const { assert!(STRING == 4 || STRING == 12) };
+        if start > 0 {
+            self.heads[..self.used_heads]
+                .iter_mut()
+                .for_each(|head| *head = kept_head(*head, start));
+        }
+        let (heads, steps, mask) = (&mut *self.heads, &mut *self.steps.0, self.used_heads - 1);
+        let mut at = start as u16;
+        for string in covered(input, start, end, STRING).windows(STRING) {
+            let head = &mut heads[Self::hash(string) & mask & (HEADS - 1)];
+            steps[usize::from(at)] = at.wrapping_sub(*head);
+            *head = at;
+            at = at.wrapping_add(1);
+        }
+        end_steps(steps, at, end);
+    }
+}
+
+/// zlib's own chains: of the positions whose first three bytes have the same hash.
+pub(super) struct Buckets {
+    /// The low bits of the last position of each bucket and, above them, the next ordinal.
+    heads: Box<[u32; 1 << 16]>,
+    hash_shift: u32,
+    hash_mask: u32,
+    pub(super) steps: Ring,
+    /// Counts the positions within a bucket.
+    pub(super) ordinals: Ring,
+}
+
+impl Buckets {
+    pub(super) fn new(hash_bits: u32) -> Self {
+        Buckets {
+            heads: zeroed(),
+            hash_shift: hash_bits.div_ceil(3),
+            hash_mask: (1 << hash_bits) - 1,
+            steps: Ring::new(),
+            ordinals: Ring::new(),
+        }
+    }
+
+    /// Starts a stream.
+    pub(super) fn reset(&mut self) {
+        self.heads[..=self.hash_mask as usize].fill(OUT_OF_WINDOW.into());
+    }
+
+    /// Adds the positions from `start` to `end`, at most a segment.
+    pub(super) fn fill(&mut self, input: &[u8], start: usize, end: usize) {
+        if start > 0 {
+            for head in &mut self.heads[..=self.hash_mask as usize] {
+                *head = *head & !0xffff | u32::from(kept_head(*head as u16, start));
+            }
+        }
+        let (shift, mask) = (self.hash_shift, self.hash_mask);
+        let (heads, steps, ordinals) = (&mut *self.heads, &mut *self.steps.0, &mut *self.ordinals.0);
+        let mut at = start as u16;
+        for string in covered(input, start, end, MATCH_LEAST_BYTES).windows(MATCH_LEAST_BYTES) {
+            let [first, second, third] = [string[0], string[1], string[2]].map(u32::from);
+            let hash = (first << (2 * shift) ^ second << shift ^ third) & mask;
+            let head = &mut heads[usize::from(hash as u16)];
+            let ordinal = *head >> 16;
+            steps[usize::from(at)] = at.wrapping_sub(*head as u16);
+            ordinals[usize::from(at)] = ordinal as u16;
+            *head = (ordinal + 1) << 16 | u32::from(at);
+            at = at.wrapping_add(1);
+        }
+        end_steps(steps, at, end);
+    }
+}

@@ -1,0 +1,43 @@
+//! The engine beside the library, with the same signatures.
+#![allow(dead_code, reason = "each user needs only some of these")]
+
+#[path = "libz.rs"]
+mod libz;
+
+use cratehold::deflate::engines::zlib9::{MemLevel, Zlib9};
+use std::ops::ControlFlow;
+
+/// Both memLevels.
+pub const MEM_LEVELS: [MemLevel; 2] = [MemLevel::Eight, MemLevel::Nine];
+
+/// What zlib makes of `input`, given in pieces of `piece_bytes`.
+pub fn deflate_in_pieces(input: &[u8], mem_level: MemLevel, piece_bytes: usize) -> Vec<u8> {
+    let mem_level = if mem_level == MemLevel::Nine { 9 } else { 8 };
+    libz::deflate(input, mem_level, libz_sys::Z_DEFAULT_STRATEGY, piece_bytes)
+}
+
+/// What zlib makes of `input` given whole.
+pub fn deflate(input: &[u8], mem_level: MemLevel) -> Vec<u8> {
+    deflate_in_pieces(input, mem_level, usize::MAX)
+}
+
+/// What the engine makes of `input`.
+pub fn own(engine: &mut Zlib9, input: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let whole = engine.deflate(input, &mut |piece| {
+        out.extend_from_slice(piece);
+        ControlFlow::Continue(())
+    });
+    assert!(whole);
+    out
+}
+
+/// Undoes a gzip file.
+pub fn gunzip(file: &[u8]) -> Vec<u8> {
+    libz::inflate(file, false)
+}
+
+/// Undoes a raw deflate stream.
+pub fn inflate(stream: &[u8]) -> Vec<u8> {
+    libz::inflate(stream, true)
+}
