@@ -15,11 +15,15 @@ pub use import::import_with_index;
 pub use want::{CrateWant, Selection, Want};
 
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
+use crate::ids::Release;
 use crate::registry::{
     self, DownloadTemplate, FetchOptions, Http, HttpOptions, IndexUrl, RegistryIndex, SparseIndex, Stop, same_registry,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Of a file whose worker ended without a word. It must not go unsaid.
+const LOST: &str = "a worker ended without giving or refusing it: a fault of cratehold, please report it";
 
 /// How to sync.
 #[derive(Debug, Clone)]
@@ -109,6 +113,9 @@ pub struct Report {
     pub git_count: usize,
     /// Lockfile packages left out: from other registries.
     pub other_count: usize,
+    /// Releases on which an engine of our own disagreed with the library it stands
+    /// for, and which. They are stored whole; the engine is to be mended.
+    pub wrong_engines: Vec<(Release, String)>,
     /// The archive's newest snapshot.
     pub snapshot: u64,
     /// Whether it was stopped before its end.
