@@ -17,7 +17,8 @@ pub use want::{CrateWant, Selection, Want};
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
 use crate::ids::Release;
 use crate::registry::{
-    self, DownloadTemplate, FetchOptions, Http, HttpOptions, IndexUrl, RegistryIndex, SparseIndex, Stop, same_registry,
+    self, DownloadTemplate, FetchOptions, Http, HttpOptions, IndexConfig, IndexUrl, RegistryIndex, SparseIndex, Stop,
+    receive, same_registry, send, workers,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -252,7 +253,7 @@ fn steps(
             Arc::new(SparseIndex::new(http.clone(), url, policy, stop.clone()))
         }
     };
-    let config = index.config()?;
+    let config = config_of(index.clone(), stop)?;
     let template = DownloadTemplate::parse(options.dl.as_deref().unwrap_or(&config.dl))?;
     let missing = listing::list(
         writer,
@@ -267,4 +268,17 @@ fn steps(
     download::download(
         writer, http, &template, missing, options, stop, progress, committer, report,
     )
+}
+
+/// Asks for `config.json` on a thread of its own, so that whoever stops the run does
+/// not wait for a server that hangs.
+fn config_of(index: Arc<dyn RegistryIndex>, stop: &Stop) -> Result<IndexConfig, Error> {
+    let (ask, answers) = workers(1, move |()| index.config())
+        .map_err(|error| registry::Error::Setting(format!("no thread can be started: {error}")))?;
+    if send(&ask, (), stop)
+        && let Some(config) = receive(&answers, stop)
+    {
+        return Ok(config?);
+    }
+    Err(registry::Error::Stopped.into())
 }
