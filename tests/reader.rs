@@ -321,6 +321,36 @@ fn wrong_command_lines_and_folders_are_said_plainly() {
     }
 }
 
+/// As on systems whose zlib is zlib-ng: other bytes, so no crate file comes out.
+#[test]
+fn another_zlib_is_said_plainly_and_writes_nothing() {
+    if !wanted() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let script = "import sys, zlib, runpy; real = zlib.compressobj; \
+                  zlib.compressobj = lambda level, *rest: real(6, *rest); \
+                  sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')";
+    let golden = repository("tests/golden/format-1");
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .arg(repository("tools/reader.py"))
+        .arg("extract")
+        .arg(golden)
+        .args(["alpha@1.2.0", "-o"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains("is not the C zlib that engine 3 asks for"),
+        "{}",
+        said(&output)
+    );
+    assert!(!file.exists());
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

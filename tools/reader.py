@@ -16,6 +16,7 @@ Exit codes: 0 all is well, 1 damage or not possible, 2 wrong command line.
 """
 
 import argparse
+import functools
 import hashlib
 import os
 import re
@@ -483,15 +484,19 @@ def crate_file(meta, content):  # [R 8.2] to [R 8.5]
     )
 
 
+@functools.lru_cache()
 def zlib_is_the_real_one():
-    """Whether Python's zlib gives the spec's vector noise(1, 100000). [R 8.6]"""
-    x, noise = 1, bytearray()
-    while len(noise) < 100_000:
+    """Whether Python's zlib gives the spec's vector prose(1, 300000) of engine 3. [R 8.6]"""
+    words = ["fn ", "let ", "self.", "(x)", "\n    ", "mut ", "pub ", "struct ", "impl ", "->", "0x1f", ";"]
+    x, prose = 1, bytearray()
+    while len(prose) < 300_000:
         x = (x * 6364136223846793005 + 1442695040888963407) % 2**64
-        noise.append(x >> 33 & 255)
+        prose += words[(x >> 33) % 12].encode()
+        if x >> 60 == 0:
+            prose += str(x >> 20).encode()
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 8)
-    found = hashlib.sha256(deflate.compress(bytes(noise)) + deflate.flush()).hexdigest()
-    return found == "589805800393a5cb503d31fc15b977c653f846469f35d09c7c99c08dd92b2794"
+    found = hashlib.sha256(deflate.compress(prose[:300_000]) + deflate.flush()).hexdigest()
+    return found == "d6dfe8b7c35230fcb7a564e229b0f31ed0baf68a987acfe5aa643cc6bea70985"
 
 
 def tar_of(meta, content):
@@ -665,6 +670,8 @@ def command_verify(archive):
             problems.append(f"{label}: {damage}")
     print(f"snapshot {archive.head['generation']}: {tars} objects decoded and their checksums right,")
     print(f"{exact} of them by SHA-256 (the .crate files of other engines are beyond Python); {len(problems)} problems")
+    if not zlib_is_the_real_one():
+        print(f"this Python's zlib ({zlib.ZLIB_RUNTIME_VERSION}) is not the C zlib, so engines 2 and 3 are among those")
     return max([0] + [complain(problem) for problem in problems])
 
 
