@@ -105,11 +105,17 @@ struct Lane {
 /// its crate's next version. What is let go is read back if it is a base after all.
 const KEPT_BYTES: usize = 64 << 20;
 
+struct Kept {
+    lane: Arc<Mutex<Lane>>,
+    digest: Digest,
+    bytes: usize,
+}
+
 #[derive(Default)]
 struct Lanes {
     by_key: Mutex<HashMap<String, Arc<Mutex<Lane>>>>,
-    /// Which lanes keep a content, and how long it is; oldest first.
-    kept: Mutex<VecDeque<(Arc<Mutex<Lane>>, Digest, usize)>>,
+    /// Which lanes keep which content; oldest first.
+    kept: Mutex<VecDeque<Kept>>,
 }
 
 impl Lanes {
@@ -121,16 +127,20 @@ impl Lanes {
     fn note(&self, lane: &Arc<Mutex<Lane>>, digest: Digest, bytes: usize) {
         let mut let_go = Vec::new();
         let mut kept = lock(&self.kept);
-        kept.push_back((lane.clone(), digest, bytes));
-        let mut total: usize = kept.iter().map(|(_, _, bytes)| bytes).sum();
+        kept.push_back(Kept {
+            lane: lane.clone(),
+            digest,
+            bytes,
+        });
+        let mut total: usize = kept.iter().map(|kept| kept.bytes).sum();
         while total > KEPT_BYTES
             && let Some(oldest) = kept.pop_front()
         {
-            total -= oldest.2;
+            total -= oldest.bytes;
             let_go.push(oldest);
         }
         drop(kept);
-        for (lane, digest, _) in let_go {
+        for Kept { lane, digest, .. } in let_go {
             let mut lane = lock(&lane);
             if lane.last.as_ref().is_some_and(|(last, _)| *last == digest) {
                 lane.last = None;

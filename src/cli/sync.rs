@@ -94,6 +94,11 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     } else {
         summarize(&report);
     }
+    for (release, engine) in &report.wrong_engines {
+        eprintln!(
+            "note: {release} is stored whole, but engine {engine} alone would not give it back: please report this"
+        );
+    }
     for failure in &report.failures {
         eprintln!("failed: {}: {}", failure.what, failure.cause);
     }

@@ -75,6 +75,7 @@ struct Tally {
     downloaded: u64,
     stored_bytes: u64,
     failures: Vec<Failure>,
+    wrong_engines: Vec<(Release, String)>,
     fatal: Option<archive::Error>,
 }
 
@@ -147,6 +148,7 @@ pub(super) fn download(
     report.downloaded += tally.downloaded;
     report.stored_bytes += tally.stored_bytes;
     report.failures.extend(tally.failures);
+    report.wrong_engines = tally.wrong_engines;
     match tally.fatal {
         Some(error) => Err(Error::Write(error)),
         None => committed,
@@ -224,28 +226,28 @@ impl Flow<'_> {
         while let Some(fetched) = receive(&fetched, self.stop) {
             pass(fetched);
         }
-        if !self.stop.is_set() {
-            return;
+        let stopped = self.stop.is_set();
+        if stopped {
+            // Nobody is to wait for room now, nor for workers that hang in a read.
+            self.budget.lift();
+            fetched.try_iter().for_each(&mut pass);
+            drop(fetched);
         }
-        // Nobody is to wait for room now, nor for workers that hang in a read.
-        self.budget.lift();
-        fetched.try_iter().for_each(&mut pass);
-        drop(fetched);
         // What has arrived may wait for an earlier version that will not come.
         let last = passed.iter().rposition(|&passed| passed).unwrap_or(0);
-        let gaps = self
-            .files
-            .iter()
-            .zip(&passed)
-            .take(last)
-            .filter(|(_, passed)| !**passed);
-        for (asked, _) in gaps {
-            let _ = arrive.send(Arrival {
-                release: asked.missing.release.clone(),
-                order: asked.order,
-                file: None,
-                permit: self.budget.take(0),
-            });
+        for (place, asked) in self.files.iter().enumerate().filter(|(place, _)| !passed[*place]) {
+            let release = &asked.missing.release;
+            if !stopped {
+                self.fail(release, super::LOST.to_owned());
+            }
+            if place < last {
+                let _ = arrive.send(Arrival {
+                    release: release.clone(),
+                    order: asked.order,
+                    file: None,
+                    permit: self.budget.take(0),
+                });
+            }
         }
     }
 
@@ -253,10 +255,16 @@ impl Flow<'_> {
         let done = |release: &Release, result: Result<Outcome, archive::Error>| {
             self.done.fetch_add(1, Ordering::Relaxed);
             match result {
-                Ok(Outcome::Stored { record_bytes, .. }) => {
+                Ok(Outcome::Stored {
+                    record_bytes,
+                    wrong_engine,
+                    ..
+                }) => {
                     let mut tally = lock(&self.tally);
                     tally.downloaded += 1;
                     tally.stored_bytes += record_bytes;
+                    let wrong = wrong_engine.map(|engine| (release.clone(), engine.name().to_string()));
+                    tally.wrong_engines.extend(wrong);
                 }
                 Ok(Outcome::Held { .. }) => lock(&self.tally).downloaded += 1,
                 Ok(Outcome::Skipped) => {}

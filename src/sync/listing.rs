@@ -93,6 +93,11 @@ pub(super) fn list(
             done += 1;
         };
         drop(answers);
+        if done < total && !stop.is_set() {
+            let what = format!("{} crates of the registry index", total - done);
+            let cause = super::LOST.to_owned();
+            listing.report.failures.push(Failure { what, cause });
+        }
         match asker.join() {
             Ok(asked) => result.and(asked.map_err(Error::from)),
             Err(panic) => std::panic::resume_unwind(panic),

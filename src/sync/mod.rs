@@ -15,11 +15,16 @@ pub use import::import_with_index;
 pub use want::{CrateWant, Selection, Want};
 
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
+use crate::ids::Release;
 use crate::registry::{
-    self, DownloadTemplate, FetchOptions, Http, HttpOptions, IndexUrl, RegistryIndex, SparseIndex, Stop, same_registry,
+    self, DownloadTemplate, FetchOptions, Http, HttpOptions, IndexConfig, IndexUrl, RegistryIndex, SparseIndex, Stop,
+    receive, same_registry, send, workers,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Of a file whose worker ended without a word. It must not go unsaid.
+const LOST: &str = "a worker ended without giving or refusing it: a fault of cratehold, please report it";
 
 /// How to sync.
 #[derive(Debug, Clone)]
@@ -109,6 +114,9 @@ pub struct Report {
     pub git_count: usize,
     /// Lockfile packages left out: from other registries.
     pub other_count: usize,
+    /// Releases on which an engine of our own disagreed with the library it stands
+    /// for, and which. They are stored whole; the engine is to be mended.
+    pub wrong_engines: Vec<(Release, String)>,
     /// The archive's newest snapshot.
     pub snapshot: u64,
     /// Whether it was stopped before its end.
@@ -245,7 +253,7 @@ fn steps(
             Arc::new(SparseIndex::new(http.clone(), url, policy, stop.clone()))
         }
     };
-    let config = index.config()?;
+    let config = config_of(index.clone(), stop)?;
     let template = DownloadTemplate::parse(options.dl.as_deref().unwrap_or(&config.dl))?;
     let missing = listing::list(
         writer,
@@ -260,4 +268,17 @@ fn steps(
     download::download(
         writer, http, &template, missing, options, stop, progress, committer, report,
     )
+}
+
+/// Asks for `config.json` on a thread of its own, so that whoever stops the run does
+/// not wait for a server that hangs.
+fn config_of(index: Arc<dyn RegistryIndex>, stop: &Stop) -> Result<IndexConfig, Error> {
+    let (ask, answers) = workers(1, move |()| index.config())
+        .map_err(|error| registry::Error::Setting(format!("no thread can be started: {error}")))?;
+    if send(&ask, (), stop)
+        && let Some(config) = receive(&answers, stop)
+    {
+        return Ok(config?);
+    }
+    Err(registry::Error::Stopped.into())
 }

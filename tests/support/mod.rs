@@ -62,7 +62,7 @@ struct State {
     lines: Mutex<HashMap<String, Vec<String>>>,
     once: Mutex<HashMap<String, VecDeque<Act>>>,
     always: Mutex<HashMap<String, Act>>,
-    log: Mutex<Vec<Request>>,
+    log: Mutex<Vec<Arc<Mutex<Request>>>>,
     connections: AtomicUsize,
     busy: AtomicUsize,
     most_busy: AtomicUsize,
@@ -215,13 +215,17 @@ impl Registry {
         };
     }
 
-    /// The requests so far whose path begins with `prefix`.
+    /// The requests so far whose path begins with `prefix`. A client may have its
+    /// answer before the server has noted that; so this waits a little for those
+    /// under way, of which some may never end.
     pub fn requests(&self, prefix: &str) -> Vec<Request> {
+        let start = std::time::Instant::now();
+        while self.state.busy.load(Ordering::SeqCst) > 0 && start.elapsed() < Duration::from_millis(100) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let log = self.state.log.lock().unwrap();
-        log.iter()
-            .filter(|request| request.path.starts_with(prefix))
-            .cloned()
-            .collect()
+        let requests = log.iter().map(|request| request.lock().unwrap().clone());
+        requests.filter(|request| request.path.starts_with(prefix)).collect()
     }
 
     pub fn forget_requests(&self) {
@@ -252,17 +256,15 @@ impl State {
         while let Some((path, head)) = read_request(&mut reader) {
             let busy = self.busy.fetch_add(1, Ordering::SeqCst) + 1;
             self.most_busy.fetch_max(busy, Ordering::SeqCst);
-            let at = self.log.lock().unwrap().len();
-            self.log.lock().unwrap().push(Request {
+            let request = Arc::new(Mutex::new(Request {
                 path: path.clone(),
                 head: head.clone(),
                 status: 0,
-            });
+            }));
+            self.log.lock().unwrap().push(request.clone());
             let status = self.answer(&mut stream, &path, &head);
+            request.lock().unwrap().status = status.unwrap_or(0);
             self.busy.fetch_sub(1, Ordering::SeqCst);
-            if let Some(request) = self.log.lock().unwrap().get_mut(at) {
-                request.status = status.unwrap_or(0);
-            }
             if status.is_none() {
                 return;
             }

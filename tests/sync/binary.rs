@@ -1,7 +1,7 @@
 //! The program itself: what it prints, how it ends, and Ctrl-C.
 
 use super::*;
-use crate::support::{Act, dl_path};
+use crate::support::{Act, dl_path, index_path};
 use std::process::{Command, Output, Stdio};
 
 fn command(folder: &Path, registry: &Registry) -> Command {
@@ -166,6 +166,31 @@ fn ctrl_c_keeps_what_has_arrived() {
     assert_eq!(code, Some(0));
     assert_eq!(registry.requests("/dl/").len(), 1);
     assert_holds(folder.path(), &files.iter().map(Vec::as_slice).collect::<Vec<_>>());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_does_not_wait_for_a_registry_index_that_hangs() {
+    for path in [index_path("slow"), "/index/config.json".to_owned()] {
+        let registry = Registry::start();
+        let folder = tempfile::tempdir().unwrap();
+        registry.publish("slow@1.0.0");
+        registry.always(&path, Some(Act::Silence));
+        let child = command(folder.path(), &registry)
+            .args(["--crate", "slow"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while registry.requests(&path).is_empty() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let start = std::time::Instant::now();
+        interrupt(&child);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
 }
 
 #[cfg(unix)]
