@@ -82,11 +82,7 @@ fn measure(input: &[u8], engine: Engine) -> (Duration, Duration) {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let nth = args.get(1).map_or(1, |nth| nth.parse().unwrap());
-    let tars: Vec<Vec<u8>> = crate_files(args.first())
-        .iter()
-        .step_by(nth)
-        .map(|path| tar_of(path))
-        .collect();
+    let tars: Vec<Vec<u8>> = crate_files(args.first()).iter().step_by(nth).map(tar_of).collect();
     let made = made_inputs();
     for engine in Engine::ALL {
         println!("{}", engine.name());
