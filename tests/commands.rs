@@ -375,6 +375,26 @@ fn other_bytes_for_a_known_release_are_refused() {
     );
 }
 
+#[test]
+fn a_head_that_cannot_be_used_is_not_passed_over_in_silence() {
+    let desk = Desk::stocked();
+    desk.write("more/more.crate", &crate_file("more@1.0.0", &[]));
+    desk.good(&["import", "more"]);
+    let path = desk.path("archive/head0");
+    let mut head = std::fs::read(&path).unwrap();
+    head[100] ^= 1;
+    std::fs::write(&path, &head).unwrap();
+    // The snapshot before is opened, and whole, but that is not what was committed.
+    assert_has(&desk.good(&["list"]), &["4 releases of 2 crates"]);
+    assert_has(
+        &desk.bad(1, &["verify"]),
+        &["head0: head checksum", "snapshot 1 was opened instead"],
+    );
+    // Nothing is lost: the next writer takes the records in again.
+    desk.good(&["import", "more"]);
+    assert_has(&desk.good(&["verify", "--full"]), &["5 crates verified", "all whole"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_said_and_loses_nothing() {
@@ -426,5 +446,6 @@ fn the_archive_explains_itself_to_whoever_finds_it() {
     let read = |name: &str| std::fs::read_to_string(desk.path("archive").join(Path::new(name))).unwrap();
     assert_has(&read("README.txt"), &["cratehold archive", "format-1.md", "reader.py"]);
     assert_has(&read("format-1.md"), &["R 4.7"]);
+    assert_has(&read("engines.md"), &["zlib, level 9", "miniz, level 9"]);
     assert_has(&read("reader.py"), &["python3"]);
 }

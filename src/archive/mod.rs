@@ -3,6 +3,7 @@
 //! Knows the format, the deflate room and the store; knows nothing of
 //! registries, networks or terminals.
 
+mod adopt;
 mod budget;
 mod chain;
 mod encode;
@@ -38,3 +39,5 @@ pub(crate) const README_TXT: &str = include_str!("readme.txt");
 pub(crate) const SPEC: &str = include_str!("../../format-spec/format-1.md");
 /// The independent reader, as carried in every archive.
 pub(crate) const READER_PY: &str = include_str!("../../tools/reader.py");
+/// What each engine does, as carried in every archive.
+pub(crate) const ENGINES: &str = include_str!("../../format-spec/engines.md");

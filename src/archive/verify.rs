@@ -1,12 +1,14 @@
 //! Checking that everything that is held can be given back.
 
 use super::{Archive, Error, chain, encode, read};
+use crate::format::head::Head;
 use crate::format::index::Entry;
 use crate::format::manifest_write::{ChainHasher, each_event};
 use crate::format::pack::{PackHeader, RecordMeta};
 use crate::ids::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -49,6 +51,7 @@ impl Archive {
     /// Only when it cannot be gone on with; damage is in the report.
     pub fn verify(&self, depth: Depth, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<VerifyReport, Error> {
         let mut report = VerifyReport::default();
+        self.verify_heads(&mut report);
         self.verify_segments(&mut report);
         self.verify_pack_headers(&mut report);
         let (Ok(entries), Ok(names)) = (self.entries(), self.names()) else {
@@ -85,6 +88,35 @@ impl Archive {
             .problems
             .sort_by(|a, b| (&a.release, &a.message).cmp(&(&b.release, &b.message)));
         Ok(report)
+    }
+
+    /// A head that cannot be used hides a snapshot: the one before it is opened, and
+    /// nobody would know. [R 4.7]
+    fn verify_heads(&self, report: &mut VerifyReport) {
+        for name in super::open::HEAD_NAMES {
+            let head = match self.medium.read(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => Err(error.to_string()),
+                Ok(bytes) => Head::decode(&bytes).map_err(|damage| damage.to_string()),
+            };
+            let cause = match head {
+                Ok(head) if head.generation <= self.head.generation => continue,
+                // A writer may have committed since this snapshot was opened.
+                Ok(head) => match Archive::open_on(self.medium.clone()) {
+                    Ok(now) if now.head.generation >= head.generation => continue,
+                    _ => format!("its snapshot {} cannot be opened", head.generation),
+                },
+                Err(cause) => cause,
+            };
+            let (folder, opened) = (self.medium.describe(), self.head.generation);
+            report.problems.push(Problem {
+                release: None,
+                message: format!(
+                    "{folder}/{name}: {cause}; snapshot {opened} was opened instead \
+                     (a crash during a commit leaves this too, and the next commit mends it)"
+                ),
+            });
+        }
     }
 
     /// No read needs a pack's header, but a rebuild from the packs would. [R 10.8]

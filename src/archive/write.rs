@@ -40,14 +40,14 @@ pub struct Writer {
 }
 
 #[derive(Debug)]
-struct State {
-    archive: Archive,
-    packs: Vec<PackEntry>,
-    entries: BTreeMap<Digest, Entry>,
-    events: Events,
-    unsynced: HashSet<u32>,
+pub(super) struct State {
+    pub(super) archive: Archive,
+    pub(super) packs: Vec<PackEntry>,
+    pub(super) entries: BTreeMap<Digest, Entry>,
+    pub(super) events: Events,
+    pub(super) unsynced: HashSet<u32>,
     /// Why a write or sync failed: what is pending can no longer be relied on.
-    failed: Option<String>,
+    pub(super) failed: Option<String>,
 }
 
 impl Writer {
@@ -194,6 +194,7 @@ fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
     let files = [
         ("README.txt", super::README_TXT),
         ("format-1.md", super::SPEC),
+        ("engines.md", super::ENGINES),
         ("reader.py", super::READER_PY),
     ];
     for (name, text) in files {
@@ -258,65 +259,6 @@ impl State {
             None => Ok(()),
             Some(cause) => Err(Error::WriterFailed { cause: cause.clone() }),
         }
-    }
-
-    /// Takes in records that an earlier writer appended but did not commit, up
-    /// to the first that is not whole. Nothing is cut off: a pack with a torn
-    /// tail is sealed where its good records end. [R 10.7]
-    fn adopt(&mut self, medium: &dyn Medium) -> Result<(), Error> {
-        for (file, bytes) in medium.list("packs").map_err(Error::io("packs"))? {
-            let Some(pack) = file.strip_suffix(".pak").and_then(|id| id.parse::<u32>().ok()) else {
-                continue;
-            };
-            let known = self.packs.iter().position(|entry| entry.pack == pack);
-            let committed = known.map(|at| self.packs[at].clone());
-            if committed
-                .as_ref()
-                .is_some_and(|entry| entry.sealed || entry.bytes >= bytes)
-            {
-                continue;
-            }
-            let data = medium.read(&format!("packs/{file}")).map_err(Error::io(&file))?;
-            let start = match committed {
-                Some(entry) => entry.bytes,
-                None => match PackHeader::decode(&data) {
-                    Ok((header, end)) if header.pack == pack && header.archive_id == self.archive.head.archive_id => {
-                        end
-                    }
-                    _ => continue,
-                },
-            };
-            let mut at = start;
-            while let Some((entry, end)) = adoptable(&data, pack, at) {
-                if self.archive.find(&entry.digest)?.is_none() {
-                    self.entries.insert(entry.digest, entry);
-                }
-                at = end;
-            }
-            let adopted = PackEntry {
-                pack,
-                bytes: at,
-                sealed: at < data.len() as u64,
-            };
-            match known {
-                Some(i) => self.packs[i] = adopted,
-                None => self.packs.push(adopted),
-            }
-            self.unsynced.insert(pack);
-        }
-        self.packs.sort_by_key(|entry| entry.pack);
-        // A record whose base was lost with the torn tail of another pack is of no use.
-        let adopted = std::mem::take(&mut self.entries);
-        for (digest, entry) in &adopted {
-            let find = |base: &Digest| match adopted.get(base) {
-                Some(entry) => Ok(Some(*entry)),
-                None => self.archive.find(base),
-            };
-            if chain::decode(medium, entry, &find, &|_| None).is_ok() {
-                self.entries.insert(*digest, *entry);
-            }
-        }
-        Ok(())
     }
 
     fn append(&mut self, medium: &dyn Medium, meta: &RecordMeta, frame: &[u8]) -> Result<(), Error> {
@@ -491,7 +433,7 @@ fn publish(medium: &dyn Medium, name: String, generation: u64, bytes: &[u8]) -> 
     })
 }
 
-fn entry_of(meta: &RecordMeta, pack: u32, offset: u64, record_bytes: u64) -> Entry {
+pub(super) fn entry_of(meta: &RecordMeta, pack: u32, offset: u64, record_bytes: u64) -> Entry {
     // All lengths were checked to be below 4 GiB when the record was made or decoded.
     Entry {
         digest: meta.id(),
@@ -509,15 +451,4 @@ fn entry_of(meta: &RecordMeta, pack: u32, offset: u64, record_bytes: u64) -> Ent
         engine: meta.engine,
         chain_depth: meta.chain_depth.min(255) as u8,
     }
-}
-
-/// The whole record at `at`, if there is one.
-fn adoptable(data: &[u8], pack: u32, at: u64) -> Option<(Entry, u64)> {
-    let rest = data.get(at as usize..)?;
-    let (meta, frame_offset) = RecordMeta::decode(rest).ok()?;
-    let record_bytes = frame_offset.checked_add(meta.frame_bytes)?;
-    let frame = rest.get(frame_offset as usize..record_bytes as usize)?;
-    pack::check_frame(&meta, frame).ok()?;
-    let end = at + record_bytes;
-    (end <= pack::MAX_PACK_BYTES).then(|| (entry_of(&meta, pack, at, record_bytes), end))
 }

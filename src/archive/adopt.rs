@@ -1,0 +1,81 @@
+//! Taking in what an earlier writer appended but did not commit. [R 10.7]
+
+use super::write::{State, entry_of};
+use super::{Error, chain};
+use crate::format::head::PackEntry;
+use crate::format::index::Entry;
+use crate::format::pack::{self, PackHeader, RecordMeta};
+use crate::ids::Digest;
+use crate::store::Medium;
+
+impl State {
+    /// Takes in records that an earlier writer appended but did not commit, up
+    /// to the first that is not whole. Nothing is cut off: a pack with a torn
+    /// tail is sealed where its good records end. [R 10.7]
+    pub(super) fn adopt(&mut self, medium: &dyn Medium) -> Result<(), Error> {
+        for (file, bytes) in medium.list("packs").map_err(Error::io("packs"))? {
+            let Some(pack) = file.strip_suffix(".pak").and_then(|id| id.parse::<u32>().ok()) else {
+                continue;
+            };
+            let known = self.packs.iter().position(|entry| entry.pack == pack);
+            let committed = known.map(|at| self.packs[at].clone());
+            if committed
+                .as_ref()
+                .is_some_and(|entry| entry.sealed || entry.bytes >= bytes)
+            {
+                continue;
+            }
+            let data = medium.read(&format!("packs/{file}")).map_err(Error::io(&file))?;
+            let start = match committed {
+                Some(entry) => entry.bytes,
+                None => match PackHeader::decode(&data) {
+                    Ok((header, end)) if header.pack == pack && header.archive_id == self.archive.head.archive_id => {
+                        end
+                    }
+                    _ => continue,
+                },
+            };
+            let mut at = start;
+            while let Some((entry, end)) = adoptable(&data, pack, at) {
+                if self.archive.find(&entry.digest)?.is_none() {
+                    self.entries.insert(entry.digest, entry);
+                }
+                at = end;
+            }
+            let adopted = PackEntry {
+                pack,
+                bytes: at,
+                sealed: at < data.len() as u64,
+            };
+            match known {
+                Some(i) => self.packs[i] = adopted,
+                None => self.packs.push(adopted),
+            }
+            self.unsynced.insert(pack);
+        }
+        self.packs.sort_by_key(|entry| entry.pack);
+        // A record whose base was lost with the torn tail of another pack is of no use.
+        let adopted = std::mem::take(&mut self.entries);
+        for (digest, entry) in &adopted {
+            let find = |base: &Digest| match adopted.get(base) {
+                Some(entry) => Ok(Some(*entry)),
+                None => self.archive.find(base),
+            };
+            if chain::decode(medium, entry, &find, &|_| None).is_ok() {
+                self.entries.insert(*digest, *entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The whole record at `at`, if there is one.
+fn adoptable(data: &[u8], pack: u32, at: u64) -> Option<(Entry, u64)> {
+    let rest = data.get(at as usize..)?;
+    let (meta, frame_offset) = RecordMeta::decode(rest).ok()?;
+    let record_bytes = frame_offset.checked_add(meta.frame_bytes)?;
+    let frame = rest.get(frame_offset as usize..record_bytes as usize)?;
+    pack::check_frame(&meta, frame).ok()?;
+    let end = at + record_bytes;
+    (end <= pack::MAX_PACK_BYTES).then(|| (entry_of(&meta, pack, at, record_bytes), end))
+}
