@@ -111,7 +111,7 @@ impl Medium for DiskMedium {
     fn sync(&self, name: &str) -> io::Result<()> {
         let handle = self.handle(name, true)?;
         let file = handle.lock().unwrap_or_else(PoisonError::into_inner);
-        file.sync_all()
+        sync_all(&file)
     }
 
     #[cfg(unix)]
@@ -154,5 +154,24 @@ impl Medium for DiskMedium {
 
     fn describe(&self) -> String {
         self.folder.display().to_string()
+    }
+}
+
+/// Data and length of `file` onto the medium.
+#[cfg(not(target_os = "macos"))]
+fn sync_all(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+/// As above. What the standard library asks for (F_FULLFSYNC: through the drive's own
+/// cache too) some drives with foreign file systems, exFAT among them, do not know;
+/// there, what they do know has to do.
+#[cfg(target_os = "macos")]
+fn sync_all(file: &File) -> io::Result<()> {
+    const ENOTTY: i32 = 25;
+    const ENOTSUP: i32 = 45;
+    match file.sync_all() {
+        Err(error) if matches!(error.raw_os_error(), Some(ENOTTY | ENOTSUP)) => Ok(rustix::fs::fsync(file)?),
+        other => other,
     }
 }
