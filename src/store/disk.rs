@@ -3,7 +3,7 @@
 use super::{FileBytes, Medium, map};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct DiskMedium {
     folder: PathBuf,
-    /// Open handles by name. A handle's mutex guards its file position, so that
-    /// one portable seek-and-read serves every platform.
-    handles: Mutex<HashMap<String, Arc<Mutex<File>>>>,
+    /// Open handles by name. All reading and writing is positional, so that threads
+    /// share a handle without waiting for each other.
+    handles: Mutex<HashMap<String, Arc<File>>>,
     lock: Mutex<Option<File>>,
 }
 
@@ -33,14 +33,14 @@ impl DiskMedium {
         path
     }
 
-    fn handle(&self, name: &str, write: bool) -> io::Result<Arc<Mutex<File>>> {
+    fn handle(&self, name: &str, write: bool) -> io::Result<Arc<File>> {
         let key = format!("{name}{}", if write { "+" } else { "" });
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = handles.get(&key) {
             return Ok(handle.clone());
         }
         let file = OpenOptions::new().read(true).write(write).open(self.path(name))?;
-        let handle = Arc::new(Mutex::new(file));
+        let handle = Arc::new(file);
         handles.insert(key, handle.clone());
         Ok(handle)
     }
@@ -73,15 +73,13 @@ impl Medium for DiskMedium {
     }
 
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let handle = self.handle(name, false)?;
-        let mut file = handle.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = self.handle(name, false)?;
         // Never trust a length from disk for an allocation: the file must have it.
         if offset.saturating_add(len as u64) > file.metadata()?.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut bytes = vec![0; len];
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut bytes)?;
+        positional::read_exact(&file, &mut bytes, offset)?;
         Ok(bytes)
     }
 
@@ -102,16 +100,11 @@ impl Medium for DiskMedium {
     }
 
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let handle = self.handle(name, true)?;
-        let mut file = handle.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(offset))?;
-        file.write_all(bytes)
+        positional::write_all(&*self.handle(name, true)?, bytes, offset)
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
-        let handle = self.handle(name, true)?;
-        let file = handle.lock().unwrap_or_else(PoisonError::into_inner);
-        sync_all(&file)
+        sync_all(&*self.handle(name, true)?)
     }
 
     #[cfg(unix)]
@@ -173,5 +166,62 @@ fn sync_all(file: &File) -> io::Result<()> {
     match file.sync_all() {
         Err(error) if matches!(error.raw_os_error(), Some(ENOTTY | ENOTSUP)) => Ok(rustix::fs::fsync(file)?),
         other => other,
+    }
+}
+
+#[cfg(unix)]
+mod positional {
+    //! Reading and writing at an offset, which leaves a handle's own position alone.
+
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::fs::FileExt;
+
+    pub(super) fn read_exact(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        file.read_exact_at(bytes, offset)
+    }
+
+    pub(super) fn write_all(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+}
+
+#[cfg(windows)]
+mod positional {
+    //! Reading and writing at an offset. Windows moves the handle's own position along,
+    //! which nobody uses.
+
+    use std::fs::File;
+    use std::io;
+    use std::os::windows::fs::FileExt;
+
+    pub(super) fn read_exact(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_read(bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    bytes = &mut bytes[read..];
+                    offset += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_all(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_write(bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    offset += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
