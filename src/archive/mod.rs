@@ -5,6 +5,7 @@
 
 mod budget;
 mod chain;
+mod diff;
 mod encode;
 mod error;
 mod history;
@@ -13,12 +14,14 @@ mod ingest;
 mod inspect;
 mod open;
 mod read;
+mod snapshots;
 mod unpack;
 mod verify;
 mod walk;
 mod write;
 
 pub use budget::{Budget, Permit};
+pub use diff::{Change, ChangeKind};
 pub use encode::{DEFAULT_LEVEL, EncodeOptions};
 pub use error::Error;
 pub use history::{CrateState, ReleaseState};
@@ -27,6 +30,7 @@ pub use ingest::{Arrival, Outcome, ingest};
 pub use inspect::{HeadFile, RecordPlace, head_files};
 pub use open::Archive;
 pub use read::{FileEntry, Visit, release_of, tar_files};
+pub use snapshots::Snapshot;
 pub use unpack::unpack_tar;
 pub use verify::{Depth, Problem, VerifyReport};
 pub use walk::Decoded;
