@@ -35,6 +35,14 @@ struct EventPlace {
     spelling: Arc<str>,
 }
 
+/// The events of generations up to `until`; damage comes through.
+fn up_to<'a>(
+    until: u64,
+    events: impl Iterator<Item = Result<EventRef<'a>, Damaged>>,
+) -> impl Iterator<Item = Result<EventRef<'a>, Damaged>> {
+    events.take_while(move |event| !matches!(event, Ok(event) if event.generation > until))
+}
+
 /// One crate at one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrateState {
@@ -50,6 +58,11 @@ impl ReleaseState {
     pub fn is_listed(&self) -> bool {
         self.line.is_some()
     }
+
+    /// Whether the registry has it: neither removed nor replaced.
+    pub fn is_current(&self) -> bool {
+        self.removed.is_none() && self.replaced.is_none()
+    }
 }
 
 impl CrateState {
@@ -62,22 +75,23 @@ impl CrateState {
     }
 
     /// Applies one segment's records of this crate, one for each spelling of its
-    /// name; of one version only, if one is given. Whatever the spelling, events
+    /// name, up to generation `until`; of one version only, if one is given. Whatever the spelling, events
     /// count in the order of their generations: merging segments may bring
     /// spellings into another order, but never generations. [R 7.13]
     fn apply_records(
         &mut self,
         segment: usize,
         records: &[CrateRecord<'_>],
+        until: u64,
         version: Option<&str>,
     ) -> Result<(), Damaged> {
         if let [record] = records {
-            return self.apply_record(segment, record, version);
+            return self.apply_record(segment, record, until, version);
         }
         let mut events = Vec::new();
         for record in records {
             let spelling: Arc<str> = record.name.into();
-            for event in record.events() {
+            for event in up_to(until, record.events()) {
                 events.push((spelling.clone(), event?));
             }
         }
@@ -94,18 +108,25 @@ impl CrateState {
     }
 
     /// The usual case: one spelling, whose events lie in order. [R 7.12]
-    fn apply_record(&mut self, segment: usize, record: &CrateRecord<'_>, version: Option<&str>) -> Result<(), Damaged> {
-        if self.name != record.name {
-            self.name = record.name.to_owned();
-        }
+    fn apply_record(
+        &mut self,
+        segment: usize,
+        record: &CrateRecord<'_>,
+        until: u64,
+        version: Option<&str>,
+    ) -> Result<(), Damaged> {
         let spelling: Arc<str> = record.name.into();
+        let mut apply = |event: Result<EventRef<'_>, Damaged>| {
+            let event = event?;
+            if self.name != record.name {
+                self.name = record.name.to_owned();
+            }
+            self.apply(segment, &spelling, &event);
+            Ok(())
+        };
         match version {
-            None => record
-                .events()
-                .try_for_each(|event| event.map(|event| self.apply(segment, &spelling, &event))),
-            Some(version) => record
-                .events_of(version)
-                .try_for_each(|event| event.map(|event| self.apply(segment, &spelling, &event))),
+            None => up_to(until, record.events()).try_for_each(&mut apply),
+            Some(version) => up_to(until, record.events_of(version)).try_for_each(&mut apply),
         }
     }
 
@@ -167,11 +188,14 @@ impl CrateState {
         }
     }
 
+    /// Whether any event has been applied; there may be only later ones.
+    fn is_known(&self) -> bool {
+        !self.name.is_empty()
+    }
+
     /// Releases that the registry has now: neither removed nor replaced.
     pub fn current(&self) -> impl DoubleEndedIterator<Item = &ReleaseState> {
-        self.releases
-            .iter()
-            .filter(|release| release.removed.is_none() && release.replaced.is_none())
+        self.releases.iter().filter(|release| release.is_current())
     }
 }
 
@@ -187,10 +211,10 @@ impl Archive {
             let records = segment.find(name).map_err(damaged)?;
             if !records.is_empty() {
                 let state = state.get_or_insert_with(CrateState::new);
-                state.apply_records(i, &records, None).map_err(damaged)?;
+                state.apply_records(i, &records, self.until, None).map_err(damaged)?;
             }
         }
-        Ok(state)
+        Ok(state.filter(CrateState::is_known))
     }
 
     /// What the manifest knows of one exact version of the crate `name`: the
@@ -204,7 +228,9 @@ impl Archive {
         for (i, segment) in self.manifests.iter().enumerate() {
             let damaged = |damage| self.manifest_damage(i, damage);
             let records = segment.find(name).map_err(damaged)?;
-            state.apply_records(i, &records, Some(version)).map_err(damaged)?;
+            state
+                .apply_records(i, &records, self.until, Some(version))
+                .map_err(damaged)?;
         }
         let current = state.current().next_back().cloned();
         Ok(current.or_else(|| state.releases.pop()))
@@ -227,27 +253,10 @@ impl Archive {
                     spellings.push(next.map_err(damaged)?);
                 }
                 let state = crates.entry(key).or_insert_with(CrateState::new);
-                state.apply_records(i, &spellings, None).map_err(damaged)?;
+                state.apply_records(i, &spellings, self.until, None).map_err(damaged)?;
             }
         }
-        Ok(crates.into_values().collect())
-    }
-
-    /// When snapshot `generation` was committed, in seconds since 1970 UTC; none
-    /// if the manifest has no events of it.
-    ///
-    /// # Errors
-    /// When a manifest segment is damaged.
-    pub fn snapshot_time(&self, generation: u64) -> Result<Option<u64>, Error> {
-        for (i, segment) in self.manifests.iter().enumerate() {
-            let transactions = segment
-                .transactions()
-                .map_err(|damage| self.manifest_damage(i, damage))?;
-            if let Some(found) = transactions.iter().find(|made| made.generation == generation) {
-                return Ok(Some(found.time));
-            }
-        }
-        Ok(None)
+        Ok(crates.into_values().filter(CrateState::is_known).collect())
     }
 
     /// The address of the registry index that the lines here come from, if any do.

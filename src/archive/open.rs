@@ -44,7 +44,7 @@ fn check_segment(entry: &SegmentEntry, generation: u64, file_bytes: u64) -> Resu
 ///
 /// Any number of threads and processes may read while one writes; a snapshot
 /// does not change under its reader.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Archive {
     pub(super) medium: Arc<dyn Medium>,
     pub(super) head: Head,
@@ -52,6 +52,8 @@ pub struct Archive {
     pub(super) indexes: Vec<Arc<IndexSegment<FileBytes>>>,
     /// Oldest first, as in the head.
     pub(super) manifests: Vec<Arc<ManifestSegment<FileBytes>>>,
+    /// Events of later generations than this are passed over; see `snapshots`.
+    pub(super) until: u64,
 }
 
 impl Archive {
@@ -140,6 +142,7 @@ impl Archive {
             head,
             indexes,
             manifests,
+            until: u64::MAX,
         })
     }
 

@@ -1,5 +1,6 @@
 //! `cratehold extract`.
 
+use super::as_of::{self, AsOf};
 use super::{CommandResult, select, threads};
 use cratehold::archive::{Archive, tar_files, unpack_tar};
 use cratehold::ids::{Digest, Release};
@@ -23,17 +24,35 @@ pub struct Args {
     /// Print one file of the crate instead.
     #[arg(long, value_name = "PATH", conflicts_with = "unpack")]
     file: Option<String>,
+    /// Also what the registry no longer has.
+    #[arg(long)]
+    removed: bool,
+    /// The checksum, where one version was published with more than one.
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Digest>,
+    /// As the registry was at this snapshot, day or instant.
+    #[arg(long, value_name = "SNAP|DATE")]
+    as_of: Option<AsOf>,
+}
+
+impl Args {
+    fn which(&self) -> select::Which {
+        select::Which::Chosen {
+            removed: self.removed,
+            sha256: self.sha256,
+        }
+    }
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
-    let archive = Archive::open(folder)?;
+    let archive = as_of::open(folder, args.as_of)?;
     if let [wanted] = &args.releases[..] {
-        let select::Selected { release, digest, .. } = select::select(&archive, wanted)?;
+        let select::Selected { release, digest, .. } = select::select(&archive, wanted, args.which())?;
         one(&archive, &args, &release, &digest)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if args.output.is_some() || args.file.is_some() {
-        return Err("`--output` and `--file` take one release at a time".into());
+    if args.output.is_some() || args.file.is_some() || args.sha256.is_some() {
+        return Err("`--output`, `--file` and `--sha256` take one release at a time".into());
     }
     many(&archive, &args)
 }
@@ -61,7 +80,7 @@ fn many(archive: &Archive, args: &Args) -> CommandResult {
     let failures = Mutex::new(Vec::new());
     let fail = |failure: String| failures.lock().unwrap_or_else(|held| held.into_inner()).push(failure);
     for wanted in &args.releases {
-        match select::select(archive, wanted) {
+        match select::select(archive, wanted, args.which()) {
             Ok(selected) => releases.entry(selected.digest).or_default().push(selected.release),
             Err(error) => fail(error.to_string()),
         }

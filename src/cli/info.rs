@@ -1,7 +1,8 @@
 //! `cratehold info`.
 
-use super::{CommandResult, date, human, select};
-use cratehold::archive::{Archive, ReleaseState};
+use super::as_of::{self, AsOf};
+use super::{CommandResult, human, select};
+use cratehold::archive::Archive;
 use cratehold::deflate::Engine;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -12,13 +13,16 @@ pub struct Args {
     /// A crate, or one release of it: NAME[@VERSION or REQUIREMENT].
     #[arg(value_name = "RELEASE")]
     wanted: String,
+    /// As the registry was at this snapshot, day or instant.
+    #[arg(long, value_name = "SNAP|DATE")]
+    as_of: Option<AsOf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
-    let archive = Archive::open(folder)?;
+    let archive = as_of::open(folder, args.as_of)?;
     if args.wanted.contains('@') {
         return release(&archive, &args);
     }
@@ -34,7 +38,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         }
     }
     held.sort_by(|a, b| a.version.cmp(&b.version));
-    let chosen = select::select(&archive, &args.wanted).ok();
+    let chosen = select::select(&archive, &args.wanted, select::Which::Current).ok();
     let chosen = chosen.map(|chosen| chosen.release.version.to_string());
     let yanked = held.iter().filter(|release| release.yanked).count();
     if args.json {
@@ -61,7 +65,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
 }
 
 fn release(archive: &Archive, args: &Args) -> CommandResult {
-    let select::Selected { release, state, digest } = select::select(archive, &args.wanted)?;
+    let select::Selected { release, state, digest } = select::select(archive, &args.wanted, select::Which::All)?;
     let chain = archive.chain(&digest)?;
     let Some((entry, meta)) = chain.first() else {
         return Err(format!("{release}: not held").into());
@@ -84,7 +88,7 @@ fn release(archive: &Archive, args: &Args) -> CommandResult {
     }
     say!("{release}");
     say!("  sha256      {digest}");
-    say!("  registry    {}", standing(archive, &state)?);
+    say!("  registry    {}", select::standing(archive, &state)?);
     say!("  as .crate   {}", human(meta.crate_bytes));
     say!("  as tar      {}", human(meta.content_bytes));
     say!(
@@ -106,28 +110,6 @@ fn release(archive: &Archive, args: &Args) -> CommandResult {
         None => say!("  no registry line is known; `sync` brings it"),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What the manifest says of it, in words.
-fn standing(archive: &Archive, state: &ReleaseState) -> Result<String, cratehold::archive::Error> {
-    let when = |generation: u64| -> Result<String, cratehold::archive::Error> {
-        let time = archive.snapshot_time(generation)?;
-        Ok(time.map_or_else(
-            || format!("snapshot {generation}"),
-            |time| format!("snapshot {generation}, {}", date(time)),
-        ))
-    };
-    let mut text = format!("since {}", when(state.added)?);
-    if state.yanked {
-        text += "; yanked";
-    }
-    if let Some(generation) = state.removed {
-        text += &format!("; removed in {}", when(generation)?);
-    }
-    if let Some(generation) = state.replaced {
-        text += &format!("; replaced in {}", when(generation)?);
-    }
-    Ok(text)
 }
 
 fn describe_line(line: &Value) {

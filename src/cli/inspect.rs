@@ -241,7 +241,7 @@ fn events(archive: &Archive, name: &str) -> CommandResult {
 fn frame(archive: &Archive, what: &str) -> CommandResult {
     let digest = match what.parse::<Digest>() {
         Ok(digest) => digest,
-        Err(_) => select::select(archive, what)?.digest,
+        Err(_) => select::select(archive, what, select::Which::All)?.digest,
     };
     for (i, (entry, meta)) in archive.chain(&digest)?.iter().enumerate() {
         say!("{}{}", if i == 0 { "" } else { "base: " }, label(meta));

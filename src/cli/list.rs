@@ -1,7 +1,8 @@
 //! `cratehold list`.
 
+use super::as_of::{self, AsOf};
 use super::{CommandResult, human, select};
-use cratehold::archive::Archive;
+use cratehold::archive::{Archive, CrateState};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,13 +10,19 @@ use std::process::ExitCode;
 pub struct Args {
     /// One crate, to list its releases.
     name: Option<String>,
+    /// What the registry no longer has, with when it vanished.
+    #[arg(long)]
+    removed: bool,
+    /// As the registry was at this snapshot, day or instant.
+    #[arg(long, value_name = "SNAP|DATE")]
+    as_of: Option<AsOf>,
     /// Print JSON, one object a line.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
-    let archive = Archive::open(folder)?;
+    let archive = as_of::open(folder, args.as_of)?;
     let crates = match &args.name {
         Some(name) => match archive.crate_state(name)? {
             Some(state) => vec![state],
@@ -23,6 +30,9 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         },
         None => archive.crates()?,
     };
+    if args.removed {
+        return removed(&archive, &crates, args.json);
+    }
     let (mut releases, mut crate_bytes) = (0u64, 0u64);
     for state in &crates {
         let mut held = Vec::new();
@@ -64,6 +74,33 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
             human(crate_bytes),
             human(disk)
         );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Releases that the registry had and has no longer, by name and version; those of
+/// one version are told apart by their checksums.
+fn removed(archive: &Archive, crates: &[CrateState], json: bool) -> CommandResult {
+    for state in crates {
+        let mut gone: Vec<_> = state.releases.iter().filter(|release| !release.is_current()).collect();
+        gone.sort_by(|a, b| a.version.cmp(&b.version));
+        for release in gone {
+            let held = archive.find(&release.digest)?.is_some();
+            if json {
+                let time = |generation: Option<u64>| generation.map_or(Ok(None), |made| archive.snapshot_time(made));
+                let line = serde_json::json!({
+                    "name": state.name, "version": release.version.as_str(), "sha256": release.digest.to_string(),
+                    "removed_snapshot": release.removed, "removed_time": time(release.removed)?,
+                    "replaced_snapshot": release.replaced, "replaced_time": time(release.replaced)?, "held": held,
+                });
+                say!("{line}");
+                continue;
+            }
+            let fate = select::fate(archive, release)?;
+            let what = format!("{}@{}", state.name, release.version);
+            let note = if held { "" } else { ", not held" };
+            say!("{what:<32}  {fate}{note}  sha256 {}", release.digest);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,12 +16,15 @@ macro_rules! say {
     };
 }
 
+mod as_of;
+mod diff;
 mod extract;
 mod import;
 mod info;
 mod inspect;
 mod interrupt;
 mod list;
+mod log;
 mod select;
 mod stats;
 mod sync;
@@ -54,6 +57,10 @@ enum Command {
     List(list::Args),
     /// One crate or release: sizes, checksum, registry line.
     Info(info::Args),
+    /// The snapshots: when, by what, and what changed in each.
+    Log(log::Args),
+    /// The releases that changed between two snapshots, or since a date.
+    Diff(diff::Args),
     /// What is held, and where the bytes went.
     Stats(stats::Args),
     /// Check that everything held can be given back.
@@ -75,10 +82,12 @@ pub fn run() -> ExitCode {
     let result = match args.command {
         Command::Sync(args) => sync::run(&archive, args),
         Command::Import(args) => import::run(&archive, args),
+        Command::Diff(args) => diff::run(&archive, args),
         Command::Extract(args) => extract::run(&archive, args),
         Command::Info(args) => info::run(&archive, args),
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
+        Command::Log(args) => log::run(&archive, args),
         Command::Stats(args) => stats::run(&archive, args),
         Command::Verify(args) => verify::run(&archive, args),
     };

@@ -1,6 +1,7 @@
 //! From `NAME[@VERSION or REQ]` to one release that the archive knows.
 
-use cratehold::archive::{Archive, ReleaseState};
+use super::as_of::when;
+use cratehold::archive::{Archive, CrateState, ReleaseState};
 use cratehold::ids::{Digest, Release, Version};
 
 /// A release that is held.
@@ -13,20 +14,104 @@ pub struct Selected {
     pub digest: Digest,
 }
 
+/// Which of the releases held may be taken.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Which {
+    /// Those that the registry has.
+    #[default]
+    Current,
+    /// Those, and if none matches, those that it no longer has.
+    All,
+    /// As `Current`, unless `removed`; with this checksum, if one is given. Where
+    /// more than one may be meant, none is taken.
+    Chosen {
+        /// Whether those that it no longer has may be taken too.
+        removed: bool,
+        /// The checksum.
+        sha256: Option<Digest>,
+    },
+}
+
 /// The release meant by `wanted`, as cargo would choose it.
-pub fn select(archive: &Archive, wanted: &str) -> Result<Selected, Box<dyn std::error::Error>> {
-    let (name, requirement) = wanted
-        .split_once('@')
-        .map_or((wanted, None), |(name, req)| (name, Some(req)));
+pub fn select(archive: &Archive, wanted: &str, which: Which) -> Result<Selected, Box<dyn std::error::Error>> {
+    let (name, _) = split(wanted);
     let Some(state) = archive.crate_state(name)? else {
         return Err(unknown(archive, name)?.into());
     };
     let mut held = Vec::new();
-    for release in state.current() {
+    for release in &state.releases {
         if archive.find(&release.digest)?.is_some() {
             held.push(release.clone());
         }
     }
+    if let Which::Chosen {
+        sha256: Some(sha256), ..
+    } = which
+    {
+        held.retain(|release| release.digest == sha256);
+    }
+    let (current, gone): (Vec<_>, Vec<_>) = held.iter().cloned().partition(ReleaseState::is_current);
+    let takes_gone = match which {
+        Which::Current => false,
+        Which::All => true,
+        Which::Chosen { removed, .. } => removed,
+    };
+    let found = match pick(&current, wanted)? {
+        // Of the same version, the one made last goes first. [R 7.20]
+        None if takes_gone => {
+            let latest_first: Vec<_> = gone.iter().rev().cloned().collect();
+            pick(&latest_first, wanted)?
+        }
+        found => found,
+    };
+    let Some(found) = found else {
+        if let Some(gone) = pick(&gone, wanted).ok().flatten() {
+            return Err(vanished(archive, &state, &gone)?.into());
+        }
+        return Err(no_match(&state, &current, wanted).into());
+    };
+    if let Which::Chosen {
+        removed: true,
+        sha256: None,
+    } = which
+    {
+        let rivals = held.iter().filter(|release| release.version == found.version);
+        let rivals: Vec<&ReleaseState> = rivals.collect();
+        if rivals.len() > 1 {
+            let list: Vec<String> = rivals
+                .iter()
+                .map(|rival| Ok(format!("{} ({})", rival.digest, standing(archive, rival)?)))
+                .collect::<Result<_, cratehold::archive::Error>>()?;
+            return Err(format!(
+                "{}@{} is held with {} checksums; choose one by --sha256: {}",
+                state.name,
+                found.version,
+                list.len(),
+                list.join(", ")
+            )
+            .into());
+        }
+    }
+    let release = Release {
+        name: state.name.parse()?,
+        version: found.version.clone(),
+    };
+    Ok(Selected {
+        release,
+        digest: found.digest,
+        state: found,
+    })
+}
+
+fn split(wanted: &str) -> (&str, Option<&str>) {
+    wanted
+        .split_once('@')
+        .map_or((wanted, None), |(name, req)| (name, Some(req)))
+}
+
+/// The one of `held` that `wanted` means, as cargo would choose it.
+fn pick(held: &[ReleaseState], wanted: &str) -> Result<Option<ReleaseState>, String> {
+    let (_, requirement) = split(wanted);
     let exact = requirement.and_then(|text| text.parse::<Version>().ok());
     let found = match (&exact, requirement) {
         (Some(version), _) => held.iter().find(|release| release.version == *version),
@@ -45,30 +130,59 @@ pub fn select(archive: &Archive, wanted: &str) -> Result<Selected, Box<dyn std::
             }
         }
     };
-    let Some(found) = found.cloned() else {
-        let mut versions: Vec<&Version> = held.iter().map(|release| &release.version).collect();
-        versions.sort();
-        let shown: Vec<String> = versions.iter().rev().take(8).map(ToString::to_string).collect();
-        let shown = if shown.is_empty() {
-            "none".to_owned()
-        } else {
-            shown.join(", ")
-        };
-        return Err(format!(
-            "no held release matches `{wanted}`; newest held of {}: {shown}",
-            state.name
-        )
-        .into());
+    Ok(found.cloned())
+}
+
+fn no_match(state: &CrateState, held: &[ReleaseState], wanted: &str) -> String {
+    let mut versions: Vec<&Version> = held.iter().map(|release| &release.version).collect();
+    versions.sort();
+    let shown: Vec<String> = versions.iter().rev().take(8).map(ToString::to_string).collect();
+    let shown = if shown.is_empty() {
+        "none".to_owned()
+    } else {
+        shown.join(", ")
     };
-    let release = Release {
-        name: state.name.parse()?,
-        version: found.version.clone(),
+    format!(
+        "no held release matches `{wanted}`; newest held of {}: {shown}",
+        state.name
+    )
+}
+
+/// That a release is no longer in the registry, since when, and how to get it.
+fn vanished(archive: &Archive, state: &CrateState, gone: &ReleaseState) -> Result<String, cratehold::archive::Error> {
+    let fate = fate(archive, gone)?;
+    let (name, version, digest) = (&state.name, &gone.version, gone.digest);
+    let same = state.releases.iter().filter(|other| other.version == *version);
+    let by = match same.count() {
+        1 => String::new(),
+        _ => format!(" --sha256 {digest}"),
     };
-    Ok(Selected {
-        release,
-        digest: found.digest,
-        state: found,
-    })
+    Ok(format!(
+        "{name}@{version} is no longer in the registry: {fate}; its bytes are kept: `cratehold extract {name}@{version} --removed{by}` gives them"
+    ))
+}
+
+/// What the manifest says of a release, in words.
+pub fn standing(archive: &Archive, state: &ReleaseState) -> Result<String, cratehold::archive::Error> {
+    let mut text = format!("since {}", when(archive, state.added)?);
+    if state.yanked {
+        text += "; yanked";
+    }
+    if !state.is_current() {
+        text += &format!("; {}", fate(archive, state)?);
+    }
+    Ok(text)
+}
+
+/// How a release left the registry, and when.
+pub fn fate(archive: &Archive, gone: &ReleaseState) -> Result<String, cratehold::archive::Error> {
+    let mut parts = Vec::new();
+    for (what, generation) in [("replaced", gone.replaced), ("removed", gone.removed)] {
+        if let Some(generation) = generation {
+            parts.push(format!("{what} in {}", when(archive, generation)?));
+        }
+    }
+    Ok(parts.join("; "))
 }
 
 /// The newest that is not yanked; where all are, none may be taken unasked.

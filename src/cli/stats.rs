@@ -1,8 +1,10 @@
 //! `cratehold stats`.
 
+use super::as_of::{self, AsOf};
 use super::{CommandResult, human};
-use cratehold::archive::Archive;
+use cratehold::archive::{Archive, Error};
 use cratehold::deflate::Engine;
+use cratehold::format::index::Entry;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,19 +14,30 @@ const BAR_CHARS: u64 = 40;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Of the releases known at this snapshot, day or instant.
+    #[arg(long, value_name = "SNAP|DATE")]
+    as_of: Option<AsOf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
-    let archive = Archive::open(folder)?;
-    let entries = archive.entries()?;
-    let sum = |of: fn(&cratehold::format::index::Entry) -> u64| entries.iter().map(of).sum::<u64>();
+    let archive = as_of::open(folder, args.as_of)?;
+    let entries = match args.as_of {
+        None => archive.entries()?,
+        Some(_) => known_entries(&archive)?,
+    };
+    let snapshot = archive.generation();
+    let sum = |of: fn(&Entry) -> u64| entries.iter().map(of).sum::<u64>();
     let crate_bytes = sum(|entry| u64::from(entry.crate_bytes));
     let content_bytes = sum(|entry| u64::from(entry.content_bytes));
     let record_bytes = sum(|entry| u64::from(entry.record_bytes));
-    let disk_bytes = archive.disk_bytes()?;
+    // What was known then shares the drive with all that came later.
+    let disk_bytes = match args.as_of {
+        None => archive.disk_bytes()?,
+        Some(_) => record_bytes,
+    };
     let worst = entries.iter().map(|entry| entry.chain_bytes).max().unwrap_or(0);
     let mut engines: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut depths: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
@@ -45,23 +58,20 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         let engines: serde_json::Map<_, _> = engines.iter().map(|(key, value)| by(((*key).into(), value))).collect();
         let depths: serde_json::Map<_, _> = depths.iter().map(|(key, value)| by((key.to_string(), value))).collect();
         let json = serde_json::json!({
-            "snapshot": archive.head().generation, "crates": entries.len(), "crate_bytes": crate_bytes,
+            "snapshot": snapshot, "crates": entries.len(), "crate_bytes": crate_bytes,
             "content_bytes": content_bytes, "record_bytes": record_bytes, "disk_bytes": disk_bytes,
             "worst_chain_bytes": worst, "engines": engines, "chain_depths": depths,
         });
         say!("{json}");
         return Ok(ExitCode::SUCCESS);
     }
-    say!(
-        "{} crate files in snapshot {}",
-        entries.len(),
-        archive.head().generation
-    );
+    say!("{} crate files in snapshot {snapshot}", entries.len());
     say!("  as .crate  {:>10}", human(crate_bytes));
     say!("  as tar     {:>10}", human(content_bytes));
     let ratio = crate_bytes as f64 / disk_bytes.max(1) as f64;
+    let place = if args.as_of.is_some() { "in packs" } else { "on disk " };
     say!(
-        "  on disk    {:>10}  {ratio:.2} times smaller than the .crate files",
+        "  {place}   {:>10}  {ratio:.2} times smaller than the .crate files",
         human(disk_bytes)
     );
     say!("  worst single read: {} of tar to decode", human(worst));
@@ -74,6 +84,20 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         .iter()
         .for_each(|(depth, slot)| row(&depth.to_string(), *slot, record_bytes));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The entries of all releases that the manifest knows, removed ones too: their
+/// bytes stay.
+fn known_entries(archive: &Archive) -> Result<Vec<Entry>, Error> {
+    let mut entries = BTreeMap::new();
+    for state in archive.crates()? {
+        for release in &state.releases {
+            if let Some(entry) = archive.find(&release.digest)? {
+                entries.insert(entry.digest, entry);
+            }
+        }
+    }
+    Ok(entries.into_values().collect())
 }
 
 fn row(label: &str, (count, bytes): (u64, u64), total: u64) {

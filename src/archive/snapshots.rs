@@ -1,0 +1,105 @@
+//! The snapshots of an archive: which there are, of when, and how each is read.
+//!
+//! The manifest is the only witness of the past. Whether bytes are held is for
+//! the index to say, and it speaks of now: nothing held is ever let go.
+
+use super::{Archive, Error};
+use crate::format::manifest::{EventKind, Transaction};
+use std::collections::BTreeMap;
+
+/// One transaction, and what its events did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What it says of itself.
+    pub transaction: Transaction,
+    counts: [u64; COUNTED],
+}
+
+/// Event kinds are numbered from 1 to 10. [R 7.5]
+const COUNTED: usize = 11;
+
+impl Snapshot {
+    /// How many of its events are of this kind.
+    pub fn count(&self, kind: EventKind) -> u64 {
+        self.counts[kind as usize]
+    }
+}
+
+impl Archive {
+    /// This archive as its manifest was after snapshot `generation`: later events
+    /// are passed over by all that asks for crates and releases. What is held, and
+    /// what is read, verified or measured by checksum, is as now. [R 7.19]
+    pub fn at(&self, generation: u64) -> Archive {
+        Archive {
+            until: generation,
+            ..self.clone()
+        }
+    }
+
+    /// The number of this snapshot.
+    pub fn generation(&self) -> u64 {
+        self.head.generation.min(self.until)
+    }
+
+    /// Every transaction, oldest first. A snapshot that only brought bytes, of
+    /// releases that were known before, has none.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn transactions(&self) -> Result<Vec<Transaction>, Error> {
+        let mut all = Vec::new();
+        for (i, segment) in self.manifests.iter().enumerate() {
+            let transactions = segment.transactions();
+            all.extend(transactions.map_err(|damage| self.manifest_damage(i, damage))?);
+        }
+        all.retain(|transaction| transaction.generation <= self.until);
+        Ok(all)
+    }
+
+    /// Every transaction with the count of its events by kind, oldest first.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
+        let new = |transaction: Transaction| {
+            let counts = [0; COUNTED];
+            (transaction.generation, Snapshot { transaction, counts })
+        };
+        let mut snapshots: BTreeMap<u64, Snapshot> = self.transactions()?.into_iter().map(new).collect();
+        for (i, segment) in self.manifests.iter().enumerate() {
+            let damaged = |damage| self.manifest_damage(i, damage);
+            for record in segment.crates() {
+                for event in record.map_err(damaged)?.events() {
+                    let event = event.map_err(damaged)?;
+                    if let Some(snapshot) = snapshots.get_mut(&event.generation) {
+                        snapshot.counts[event.kind as usize] += 1;
+                    }
+                }
+            }
+        }
+        Ok(snapshots.into_values().collect())
+    }
+
+    /// When snapshot `generation` was committed, in seconds since 1970 UTC; none
+    /// if the manifest has no events of it.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn snapshot_time(&self, generation: u64) -> Result<Option<u64>, Error> {
+        let transactions = self.transactions()?;
+        let found = transactions.iter().find(|made| made.generation == generation);
+        Ok(found.map(|made| made.time))
+    }
+
+    /// The last snapshot committed at `time` or before, in seconds since 1970 UTC;
+    /// none if the archive is younger. Where a clock was set back, the last one by
+    /// number counts.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn snapshot_at(&self, time: u64) -> Result<Option<u64>, Error> {
+        let transactions = self.transactions()?;
+        let found = transactions.iter().rev().find(|made| made.time <= time);
+        Ok(found.map(|made| made.generation))
+    }
+}
