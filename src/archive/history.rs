@@ -4,7 +4,6 @@ use super::{Archive, Error};
 use crate::format::Damaged;
 use crate::format::manifest::{CrateRecord, EventKind, EventRef};
 use crate::ids::{Digest, Version, name_key};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the manifest says of one release.
@@ -241,22 +240,55 @@ impl Archive {
     /// # Errors
     /// When a manifest segment is damaged.
     pub fn crates(&self) -> Result<Vec<CrateState>, Error> {
-        let mut crates: BTreeMap<String, CrateState> = BTreeMap::new();
-        for (i, segment) in self.manifests.iter().enumerate() {
-            let damaged = |damage| self.manifest_damage(i, damage);
-            let mut records = segment.crates().peekable();
-            while let Some(first) = records.next() {
-                let mut spellings = vec![first.map_err(damaged)?];
-                let key = name_key(spellings[0].name);
-                // Records are sorted by key, so that those of one crate lie together.
-                while let Some(next) = records.next_if(|next| !matches!(next, Ok(next) if name_key(next.name) != key)) {
+        let mut crates = Vec::new();
+        self.each_crate(|state| {
+            crates.push(state);
+            Ok::<(), Error>(())
+        })?;
+        Ok(crates)
+    }
+
+    /// Calls `visit` with every crate that the manifest knows, by name, one at a
+    /// time: an archive of everything need not fit into memory.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged, or as `visit` says.
+    pub fn each_crate<E: From<Error>>(&self, mut visit: impl FnMut(CrateState) -> Result<(), E>) -> Result<(), E> {
+        // Records are sorted by key in each segment, so that those of one crate are
+        // at the front of all segments together.
+        let mut segments: Vec<_> = self
+            .manifests
+            .iter()
+            .map(|segment| segment.crates().peekable())
+            .collect();
+        loop {
+            let mut first: Option<String> = None;
+            for (i, records) in segments.iter_mut().enumerate() {
+                let key = match records.peek() {
+                    None => continue,
+                    Some(Ok(record)) => name_key(record.name),
+                    Some(Err(damage)) => return Err(self.manifest_damage(i, damage.clone()).into()),
+                };
+                if first.as_ref().is_none_or(|first| key < *first) {
+                    first = Some(key);
+                }
+            }
+            let Some(key) = first else { return Ok(()) };
+            let mut state = CrateState::new();
+            for (i, records) in segments.iter_mut().enumerate() {
+                let damaged = |damage| self.manifest_damage(i, damage);
+                let mut spellings = Vec::new();
+                while let Some(next) = records.next_if(|next| matches!(next, Ok(next) if name_key(next.name) == key)) {
                     spellings.push(next.map_err(damaged)?);
                 }
-                let state = crates.entry(key).or_insert_with(CrateState::new);
-                state.apply_records(i, &spellings, self.until, None).map_err(damaged)?;
+                if !spellings.is_empty() {
+                    state.apply_records(i, &spellings, self.until, None).map_err(damaged)?;
+                }
+            }
+            if state.is_known() {
+                visit(state)?;
             }
         }
-        Ok(crates.into_values().filter(CrateState::is_known).collect())
     }
 
     /// The address of the registry index that the lines here come from, if any do.

@@ -102,4 +102,15 @@ impl Archive {
         let found = transactions.iter().rev().find(|made| made.time <= time);
         Ok(found.map(|made| made.generation))
     }
+
+    /// What of the registry index had been absorbed when it was last read whole, such
+    /// as a git commit; none if it never was.
+    ///
+    /// # Errors
+    /// When a manifest segment is damaged.
+    pub fn cursor(&self) -> Result<Option<String>, Error> {
+        let transactions = self.transactions()?.into_iter().rev();
+        let mut cursors = transactions.map(|made| made.cursor);
+        Ok(cursors.find(|cursor| !cursor.is_empty()))
+    }
 }
