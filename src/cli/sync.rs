@@ -3,7 +3,7 @@
 use super::interrupt::{INTERRUPTED, stop_on_ctrl_c};
 use super::{CommandResult, human, threads};
 use cratehold::archive::{EncodeOptions, Writer};
-use cratehold::registry::{CRATES_IO, IndexUrl, RetryPolicy, Stop};
+use cratehold::registry::{CRATES_IO, CRATES_IO_GIT, IndexUrl, RetryPolicy, Stop};
 use cratehold::sync::{self, CrateWant, Options, Progress, Report, Selection};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,9 +22,23 @@ pub struct Args {
     /// The releases that a file names: one NAME@VERSION a line, `#` begins a comment.
     #[arg(long, value_name = "FILE", group = "wanted")]
     list: Vec<PathBuf>,
-    /// The registry index to ask.
-    #[arg(long, value_name = "sparse+URL", default_value = CRATES_IO, value_parser = parse_index)]
-    index: IndexUrl,
+    /// Everything that the registry lists, by its git index.
+    #[arg(long, group = "wanted", conflicts_with_all = ["lockfile", "crates", "list"])]
+    all: bool,
+    /// The registry index to ask: sparse+URL, or the URL or folder of a git one. By
+    /// default crates.io's, with --all the git one.
+    #[arg(long, value_name = "INDEX", value_parser = parse_index)]
+    index: Option<IndexUrl>,
+    /// Where the clone of a remote git index is kept; by default beside the archive,
+    /// in ARCHIVE.index.
+    #[arg(long, value_name = "DIR")]
+    index_cache: Option<PathBuf>,
+    /// Believe a git index that lacks up to so many of the releases known here.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "all")]
+    accept_removals: u64,
+    /// Only take in what a git index lists; fetch nothing.
+    #[arg(long, requires = "all")]
+    no_download: bool,
     /// Where crate files are, instead of where the registry says; may hold the
     /// markers {crate}, {version}, {prefix}, {lowerprefix} and {sha256-checksum}.
     #[arg(long, value_name = "TEMPLATE")]
@@ -58,15 +72,26 @@ fn parse_index(text: &str) -> Result<IndexUrl, String> {
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
-    let mut selection = Selection::default();
+    let index = match (args.index, args.all) {
+        (Some(index), _) => index,
+        (None, true) => IndexUrl::parse(CRATES_IO_GIT)?,
+        (None, false) => IndexUrl::parse(CRATES_IO)?,
+    };
+    let mut selection = match args.all {
+        true => Selection::everything(),
+        false => Selection::default(),
+    };
     for path in &args.lockfile {
-        selection.add_lockfile(path, &args.index.registry())?;
+        selection.add_lockfile(path, &index.registry())?;
     }
     for path in &args.list {
         selection.add_list(path)?;
     }
     args.crates.into_iter().for_each(|wanted| selection.add_crate(wanted));
-    let mut options = Options::new(args.index);
+    let mut options = Options::new(index);
+    options.index_cache = args.index_cache.unwrap_or_else(|| beside(folder));
+    options.accept_removals = args.accept_removals;
+    options.no_download = args.no_download;
     options.dl = args.dl;
     options.http.contact = args.contact;
     options.http.idle_timeout = Duration::from_secs(args.timeout);
@@ -106,11 +131,24 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         eprintln!("stopped: what had arrived is kept; run the same command again to go on");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    if report.is_complete() {
+    if report.left > 0 && !args.json {
+        say!(
+            "{} releases are listed and not held; run this without --no-download",
+            report.left
+        );
+    }
+    if report.is_complete() || (args.no_download && report.failures.is_empty()) {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("not everything could be had; the same command tries again just what is missing");
     Ok(ExitCode::FAILURE)
+}
+
+/// `ARCHIVE.index`, not within it: a clone is no part of what is carried away.
+fn beside(archive: &Path) -> PathBuf {
+    let mut path = archive.components().as_path().as_os_str().to_owned();
+    path.push(".index");
+    path.into()
 }
 
 fn summarize(report: &Report) {
@@ -144,7 +182,7 @@ fn as_json(report: &Report) -> serde_json::Value {
         "wanted": report.wanted, "held": report.held, "downloaded": report.downloaded,
         "downloaded_bytes": report.downloaded_bytes, "stored_bytes": report.stored_bytes, "failed": failed,
         "left_out": {"git": report.git_count, "other_registries": report.other_count},
-        "snapshot": report.snapshot, "stopped": report.stopped, "complete": report.is_complete(),
+        "snapshot": report.snapshot, "left": report.left, "stopped": report.stopped, "complete": report.is_complete(),
     })
 }
 

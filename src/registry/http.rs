@@ -92,11 +92,34 @@ impl Http {
     /// # Errors
     /// When none comes.
     pub fn get(&self, url: &str, header: Option<(&str, &str)>) -> Result<Answer, Error> {
-        let mut request = self.agent.get(url);
-        if let Some((name, value)) = header {
-            request = request.header(name, value);
-        }
-        let response = request.call().map_err(|error| self.no_answer(url, error))?;
+        let header = header.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.exchange(url, header.as_slice(), None)
+    }
+
+    /// Sends `post`, or asks if there is nothing to send, with these headers; any
+    /// status is an answer.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub(super) fn exchange(
+        &self,
+        url: &str,
+        headers: &[(String, String)],
+        post: Option<&[u8]>,
+    ) -> Result<Answer, Error> {
+        let response = match post {
+            None => {
+                let add =
+                    |request: ureq::RequestBuilder<_>, (name, value): &(String, String)| request.header(name, value);
+                headers.iter().fold(self.agent.get(url), add).call()
+            }
+            Some(bytes) => {
+                let add =
+                    |request: ureq::RequestBuilder<_>, (name, value): &(String, String)| request.header(name, value);
+                headers.iter().fold(self.agent.post(url), add).send(bytes)
+            }
+        };
+        let response = response.map_err(|error| self.no_answer(url, error))?;
         let (parts, body) = response.into_parts();
         Ok(Answer {
             url: url.to_owned(),
@@ -215,6 +238,18 @@ impl Answer {
     /// The announced length of the body.
     pub fn content_bytes(&self) -> Option<u64> {
         self.body.content_length()
+    }
+
+    /// The headers, one a line, and the body as it comes.
+    pub(super) fn into_stream(self) -> (Vec<u8>, Box<dyn Read + Send>) {
+        let mut lines = Vec::new();
+        for (name, value) in &self.headers {
+            lines.extend_from_slice(name.as_str().as_bytes());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value.as_bytes());
+            lines.push(b'\n');
+        }
+        (lines, Box::new(self.body.into_reader()))
     }
 
     /// This answer as the failure that its status says.

@@ -1,10 +1,14 @@
 //! What every kind of registry index gives, and which address means which kind.
 
-use super::{Error, IndexConfig};
+use super::{Error, GitPlace, IndexConfig};
 use crate::ids::CrateName;
+use std::path::Path;
 
 /// The sparse index of crates.io.
 pub const CRATES_IO: &str = "sparse+https://index.crates.io/";
+
+/// The git index of crates.io.
+pub const CRATES_IO_GIT: &str = "https://github.com/rust-lang/crates.io-index";
 
 /// What became of a crate's file since it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub trait RegistryIndex: Send + Sync {
 pub enum IndexUrl {
     /// `sparse+URL`; the URL ends in `/`.
     Sparse(String),
+    /// A git repository, local or not.
+    Git(GitPlace),
 }
 
 impl IndexUrl {
@@ -55,9 +61,7 @@ impl IndexUrl {
     /// When it is of no kind that can be asked.
     pub fn parse(text: &str) -> Result<IndexUrl, Error> {
         let Some(url) = text.strip_prefix("sparse+") else {
-            return Err(Error::Setting(format!(
-                "`{text}`: only sparse registry indexes can be asked yet: expected sparse+URL, such as {CRATES_IO}"
-            )));
+            return parse_git(text).map(IndexUrl::Git);
         };
         let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         match host {
@@ -74,7 +78,28 @@ impl IndexUrl {
     pub fn registry(&self) -> String {
         match self {
             IndexUrl::Sparse(url) => format!("sparse+{url}"),
+            IndexUrl::Git(GitPlace::Remote(url)) => url.clone(),
+            IndexUrl::Git(GitPlace::Local(folder)) => format!("file://{}", folder.display()),
         }
+    }
+}
+
+/// The address or folder of a git registry index.
+fn parse_git(text: &str) -> Result<GitPlace, Error> {
+    let text = text.strip_prefix("git+").unwrap_or(text);
+    if ["https://", "http://", "git://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+    {
+        return Ok(GitPlace::Remote(text.trim_end_matches('/').to_owned()));
+    }
+    let folder = Path::new(text.strip_prefix("file://").unwrap_or(text));
+    // In full, for it names the registry in every commit of the archive.
+    match std::fs::canonicalize(folder) {
+        Ok(folder) if folder.is_dir() => Ok(GitPlace::Local(folder)),
+        _ => Err(Error::Setting(format!(
+            "`{text}`: expected sparse+URL, such as {CRATES_IO}, the https://, git:// or file:// address of a git registry index, or its folder"
+        ))),
     }
 }
 
@@ -103,8 +128,11 @@ mod tests {
         let parse = |text| IndexUrl::parse(text).map(|index| index.registry());
         assert_eq!(parse(CRATES_IO).unwrap(), CRATES_IO);
         assert_eq!(parse("sparse+http://[::1]:80").unwrap(), "sparse+http://[::1]:80/");
+        assert_eq!(parse("https://x.test/index.git").unwrap(), "https://x.test/index.git");
+        assert_eq!(parse("git://x.test/index/").unwrap(), "git://x.test/index");
         for bad in [
-            "https://x.test/index.git",
+            "no/such/folder",
+            "ftp://x.test/index.git",
             "sparse+ftp://x.test/",
             "sparse+https://",
             "x",

@@ -1,11 +1,13 @@
 //! The registry's side: its index, its lines, lockfiles, and fetching crate files.
 //!
 //! Knows nothing of archives: what comes out of here are verified bytes and typed
-//! errors. A second kind of registry index (git) slots in behind [`RegistryIndex`].
+//! errors. Both kinds of registry index, sparse and git,
+//! stand behind [`RegistryIndex`].
 
 mod config;
 mod error;
 mod fetch;
+mod git;
 mod http;
 mod index;
 mod line;
@@ -21,8 +23,9 @@ mod workers;
 pub use config::{DownloadTemplate, IndexConfig};
 pub use error::Error;
 pub use fetch::{FetchOptions, Fetched, Job, Pool, Ticket, fetch_pool};
+pub use git::{BlobReader, GitIndex, GitPlace, IndexBlob, TreeChanges};
 pub use http::{Http, HttpOptions};
-pub use index::{CRATES_IO, CrateFile, IndexUrl, RegistryIndex, same_registry};
+pub use index::{CRATES_IO, CRATES_IO_GIT, CrateFile, IndexUrl, RegistryIndex, same_registry};
 pub use line::{IndexFile, MAX_SCHEMA, RegistryLine};
 pub use list::{List, parse_list};
 pub use lockfile::{LockedRelease, Lockfile, parse_lockfile};

@@ -4,7 +4,7 @@
 //! last line counts, as it does for cargo. Absorbing the same lines again gives no
 //! event, whatever the file looks like: see the tests.
 
-use crate::archive::{self, CrateState, Writer};
+use crate::archive::{self, Archive, CrateState, Writer};
 use crate::format::manifest::EventKind;
 use crate::format::manifest_write::Event;
 use crate::ids::{Digest, Version};
@@ -31,20 +31,23 @@ impl KnownRelease {
 
 /// What the archive knows of the crate `state`.
 pub(super) fn known_releases(writer: &Writer, state: Option<&CrateState>) -> Result<Vec<KnownRelease>, archive::Error> {
+    writer.with_archive(|archive| known_in(archive, state))
+}
+
+/// As [`known_releases`], of an archive that is not being written to.
+pub(super) fn known_in(archive: &Archive, state: Option<&CrateState>) -> Result<Vec<KnownRelease>, archive::Error> {
     let Some(state) = state else { return Ok(Vec::new()) };
-    writer.with_archive(|archive| {
-        let known = state.releases.iter().map(|release| {
-            Ok(KnownRelease {
-                version: release.version.clone(),
-                digest: release.digest,
-                yanked: release.yanked,
-                removed: release.removed.is_some(),
-                replaced: release.replaced.is_some(),
-                line: archive.line(release)?,
-            })
-        });
-        known.collect()
-    })
+    let known = state.releases.iter().map(|release| {
+        Ok(KnownRelease {
+            version: release.version.clone(),
+            digest: release.digest,
+            yanked: release.yanked,
+            removed: release.removed.is_some(),
+            replaced: release.replaced.is_some(),
+            line: archive.line(release)?,
+        })
+    });
+    known.collect()
 }
 
 /// The events that lead from `known` to `lines`, a whole file, in its order.

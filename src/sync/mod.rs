@@ -10,6 +10,7 @@ mod download;
 mod import;
 mod listing;
 mod want;
+mod whole;
 
 pub use import::import_with_index;
 pub use want::{CrateWant, Selection, Want};
@@ -17,9 +18,10 @@ pub use want::{CrateWant, Selection, Want};
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
 use crate::ids::Release;
 use crate::registry::{
-    self, DownloadTemplate, FetchOptions, Http, HttpOptions, IndexConfig, IndexUrl, RegistryIndex, SparseIndex, Stop,
-    receive, same_registry, send, workers,
+    self, DownloadTemplate, FetchOptions, GitIndex, Http, HttpOptions, IndexConfig, IndexUrl, RegistryIndex,
+    SparseIndex, Stop, receive, same_registry, send, workers,
 };
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,13 @@ pub struct Options {
     pub commit_interval: Duration,
     /// A commit is made at least after so many bytes of crate files.
     pub commit_bytes: u64,
+    /// Where the clone of a remote git registry index is kept.
+    pub index_cache: PathBuf,
+    /// So many releases may leave the registry index at once without it being taken
+    /// for a fault.
+    pub accept_removals: u64,
+    /// Whether to stop when everything listed is known, before anything is fetched.
+    pub no_download: bool,
 }
 
 impl Options {
@@ -63,6 +72,9 @@ impl Options {
             budget_bytes: 1 << 30,
             commit_interval: Duration::from_secs(60),
             commit_bytes: 1 << 30,
+            index_cache: PathBuf::from("cratehold.index"),
+            accept_removals: 0,
+            no_download: false,
         }
     }
 }
@@ -108,6 +120,8 @@ pub struct Report {
     pub downloaded_bytes: u64,
     /// Bytes they take in packs.
     pub stored_bytes: u64,
+    /// Of these, not fetched because that was not asked for.
+    pub left: u64,
     /// Everything that failed, in the order of names.
     pub failures: Vec<Failure>,
     /// Lockfile packages left out: from git repositories.
@@ -128,7 +142,7 @@ pub struct Report {
 impl Report {
     /// Whether everything wanted is held now.
     pub fn is_complete(&self) -> bool {
-        !self.stopped && self.failures.is_empty()
+        !self.stopped && self.failures.is_empty() && self.left == 0
     }
 }
 
@@ -152,6 +166,27 @@ pub enum Error {
         expected: String,
         /// The one given.
         found: String,
+    },
+    /// More releases are gone from the registry index than can be believed.
+    #[error(
+        "commit {commit} of the registry index lacks {removed} of the {known} releases known here: more likely its fault than their removal, so no removal was noted; if it is right, run this again with --accept-removals {removed}"
+    )]
+    ManyRemovals {
+        /// How many are gone.
+        removed: u64,
+        /// Of how many.
+        known: u64,
+        /// By which commit.
+        commit: String,
+    },
+    /// A registry index that cannot say what there is.
+    #[error(
+        "--all needs a git registry index, for {index} has no list of all crates: use --index {}",
+        registry::CRATES_IO_GIT
+    )]
+    NoList {
+        /// The one given.
+        index: String,
     },
 }
 
@@ -247,24 +282,41 @@ fn steps(
         connections: options.fetch.jobs,
         ..options.http.clone()
     })?;
-    let index: Arc<dyn RegistryIndex> = match &options.index {
-        IndexUrl::Sparse(url) => {
+    let git = match &options.index {
+        IndexUrl::Sparse(_) => None,
+        IndexUrl::Git(place) => {
+            let (registry, cache) = (options.index.registry(), &options.index_cache);
+            Some(Arc::new(GitIndex::open(place, &registry, cache, &http, stop)?))
+        }
+    };
+    let index: Arc<dyn RegistryIndex> = match (&options.index, &git) {
+        (IndexUrl::Sparse(url), _) => {
             let policy = options.fetch.policy.clone();
             Arc::new(SparseIndex::new(http.clone(), url, policy, stop.clone()))
         }
+        (IndexUrl::Git(_), Some(git)) => git.clone(),
+        (IndexUrl::Git(_), None) => return Ok(()),
     };
     let config = config_of(index.clone(), stop)?;
     let template = DownloadTemplate::parse(options.dl.as_deref().unwrap_or(&config.dl))?;
-    let missing = listing::list(
-        writer,
-        selection,
-        index,
-        options.fetch.jobs,
-        stop,
-        progress,
-        committer,
-        report,
-    )?;
+    let missing = match (selection.all, git) {
+        (true, Some(git)) => whole::list(writer, &git, options, stop, progress, committer, report)?,
+        (true, None) => {
+            return Err(Error::NoList {
+                index: options.index.registry(),
+            });
+        }
+        (false, _) => listing::list(
+            writer,
+            selection,
+            index,
+            options.fetch.jobs,
+            stop,
+            progress,
+            committer,
+            report,
+        )?,
+    };
     download::download(
         writer, http, &template, missing, options, stop, progress, committer, report,
     )

@@ -55,6 +55,7 @@ pub struct Selection {
     pub(super) failures: Vec<Failure>,
     pub(super) git_count: usize,
     pub(super) other_count: usize,
+    pub(super) all: bool,
 }
 
 impl Selection {
@@ -88,6 +89,14 @@ impl Selection {
             self.add(release.name, Want::Exact(release.version, None));
         }
         Ok(())
+    }
+
+    /// Everything that the registry lists; then nothing else need be added.
+    pub fn everything() -> Selection {
+        Selection {
+            all: true,
+            ..Selection::default()
+        }
     }
 
     /// Adds what is wanted of one crate.

@@ -97,16 +97,20 @@ fn a_wrong_command_line_is_exit_code_2() {
         assert_eq!(code, Some(2), "{args:?}");
         assert!(stderr.contains(part), "{stderr}");
     }
-    let mut git = Command::new(env!("CARGO_BIN_EXE_cratehold"));
-    git.arg("-a")
-        .arg(&archive)
-        .args(["sync", "--crate", "a", "--index", "https://example.test/index.git"]);
-    let (code, _, stderr) = output(&mut git);
-    assert_eq!(code, Some(2));
-    assert!(
-        stderr.contains("only sparse registry indexes can be asked yet"),
-        "{stderr}"
-    );
+    for (args, part) in [
+        (
+            &["--crate", "a", "--index", "no/such/folder"][..],
+            "expected sparse+URL",
+        ),
+        (&["--all", "--crate", "a"], "cannot be used with"),
+        (&["--crate", "a", "--no-download"], "--all"),
+        (&["--crate", "a", "--accept-removals", "5"], "--all"),
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_cratehold"));
+        let (code, _, stderr) = output(program.arg("-a").arg(&archive).arg("sync").args(args));
+        assert_eq!(code, Some(2), "{args:?}");
+        assert!(stderr.contains(part), "{stderr}");
+    }
     let (code, _, stderr) = output(command(&archive, &registry).args(["--lockfile", "none.lock"]));
     assert_eq!(code, Some(1));
     assert!(stderr.starts_with("error: none.lock: "), "{stderr}");

@@ -5,7 +5,7 @@ use crate::support::{crate_file, dl_path, index_path, line};
 use cratehold::format::manifest::EventKind::{self, *};
 
 /// All events of a crate but tags, oldest first: the kind and the version.
-fn history(folder: &Path, name: &str) -> Vec<(EventKind, String)> {
+pub fn history(folder: &Path, name: &str) -> Vec<(EventKind, String)> {
     let archive = Archive::open(folder).unwrap();
     let mut events = Vec::new();
     for segment in archive.manifest_segments() {

@@ -7,6 +7,8 @@ mod support;
 mod bad_days;
 mod binary;
 mod changes;
+mod git;
+mod git_repository;
 mod inputs;
 mod runs;
 
