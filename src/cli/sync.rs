@@ -33,11 +33,12 @@ pub struct Args {
     /// in ARCHIVE.index.
     #[arg(long, value_name = "DIR")]
     index_cache: Option<PathBuf>,
+    // Clap waives `requires` for what other arguments exclude: so the conflicts are named.
     /// Believe a git index that lacks up to so many of the releases known here.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "all")]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["lockfile", "crates", "list"])]
     accept_removals: u64,
     /// Only take in what a git index lists; fetch nothing.
-    #[arg(long, requires = "all")]
+    #[arg(long, conflicts_with_all = ["lockfile", "crates", "list"])]
     no_download: bool,
     /// Where crate files are, instead of where the registry says; may hold the
     /// markers {crate}, {version}, {prefix}, {lowerprefix} and {sha256-checksum}.
