@@ -84,8 +84,7 @@ fn crate_file(release: &Release, engine: Option<Engine>) -> Vec<u8> {
                 header,
                 trailer,
             },
-        )
-        .unwrap(),
+        ),
         None => {
             let length = tar.len() as u16;
             let block = [&[1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), &tar].concat();

@@ -174,7 +174,7 @@ pub(super) fn redo(meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, String>
     let expected = meta.id();
     let bytes = match &recipe {
         None => content.to_vec(),
-        Some(recipe) => deflate::redo(content, recipe).map_err(|error| error.to_string())?,
+        Some(recipe) => deflate::redo(content, recipe),
     };
     let found = Digest::of(&bytes);
     if found == expected {

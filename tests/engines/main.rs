@@ -8,3 +8,5 @@ mod miniz9;
 mod oracle;
 mod support;
 mod zlib9;
+mod zlib_rs9;
+mod zlib_rs_oracle;

@@ -117,7 +117,7 @@ impl Maker {
                     header: header.clone(),
                     trailer: trailer.clone(),
                 };
-                (redo(&tar, &recipe).unwrap(), engine.number())
+                (redo(&tar, &recipe), engine.number())
             }
             Shape::Stored => {
                 let length = tar.len() as u16;

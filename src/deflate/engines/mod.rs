@@ -1,18 +1,21 @@
 //! The deflate implementations that have made crate files. Spec section 8.
 //!
-//! The same input must give the same bytes for ever: archives depend on them. Where
-//! there is an engine of our own it does the work, and the library it stands for is
-//! what it is tested against and what is asked when a stored digest disagrees.
+//! The same input must give the same bytes for ever: archives depend on them. Our own
+//! engines do the work; the library that each stands for is what it is tested against,
+//! and what is asked when a stored digest disagrees.
 
 mod library;
 pub mod miniz9;
 pub mod zlib9;
+mod zlib_blocks;
+pub mod zlib_rs9;
 
 use super::RedoError;
 use miniz9::Miniz9;
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::thread::LocalKey;
+use zlib_rs9::{Release, ZlibRs9};
 use zlib9::{MemLevel, Zlib9};
 
 /// Takes output as it is made; breaking ends the work.
@@ -40,6 +43,8 @@ thread_local! {
     static MINIZ: Kept<Miniz9> = const { Cell::new(None) };
     static ZLIB_MEM_9: Kept<Zlib9> = const { Cell::new(None) };
     static ZLIB_MEM_8: Kept<Zlib9> = const { Cell::new(None) };
+    static ZLIB_RS_06: Kept<ZlibRs9> = const { Cell::new(None) };
+    static ZLIB_RS_05: Kept<ZlibRs9> = const { Cell::new(None) };
 }
 
 /// Runs `work` on this thread's engine, made when it is first needed.
@@ -91,29 +96,30 @@ impl Engine {
     }
 
     /// Deflates `input` into `sink`; says whether it came to the end.
-    ///
-    /// # Errors
-    /// When the engine fails.
-    pub(super) fn deflate(self, input: &[u8], sink: &mut Sink<'_>) -> Result<bool, RedoError> {
+    pub(super) fn deflate(self, input: &[u8], sink: &mut Sink<'_>) -> bool {
         match self {
-            Engine::Miniz9 => Ok(kept(&MINIZ, Miniz9::new, |engine| engine.deflate(input, sink))),
-            Engine::Zlib9Mem9 => Ok(kept(
+            Engine::Miniz9 => kept(&MINIZ, Miniz9::new, |engine| engine.deflate(input, sink)),
+            Engine::Zlib9Mem9 => kept(
                 &ZLIB_MEM_9,
                 || Zlib9::new(MemLevel::Nine),
                 |engine| engine.deflate(input, sink),
-            )),
-            Engine::Zlib9Mem8 => Ok(kept(
+            ),
+            Engine::Zlib9Mem8 => kept(
                 &ZLIB_MEM_8,
                 || Zlib9::new(MemLevel::Eight),
                 |engine| engine.deflate(input, sink),
-            )),
-            Engine::ZlibRs06 | Engine::ZlibRs05 => self.deflate_by_library(input, sink),
+            ),
+            Engine::ZlibRs06 => kept(
+                &ZLIB_RS_06,
+                || ZlibRs9::new(Release::V06),
+                |engine| engine.deflate(input, sink),
+            ),
+            Engine::ZlibRs05 => kept(
+                &ZLIB_RS_05,
+                || ZlibRs9::new(Release::V05),
+                |engine| engine.deflate(input, sink),
+            ),
         }
-    }
-
-    /// Whether [`Engine::deflate`] is not the library itself.
-    pub(super) fn is_own(self) -> bool {
-        matches!(self, Engine::Miniz9 | Engine::Zlib9Mem9 | Engine::Zlib9Mem8)
     }
 
     /// As [`Engine::deflate`], by the library that the engine stands for.

@@ -4,7 +4,7 @@
 //! same chain. Chains are filled ahead of the parse, a segment at a time, because a
 //! search looks at the chains of the positions behind its own as well.
 
-use super::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
+use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 
 /// Positions kept: the window, a segment filled ahead and the longest match beyond it,
 /// rounded up so that a `u16` is an index.

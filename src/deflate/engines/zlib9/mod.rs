@@ -5,15 +5,12 @@
 //! parse; `search` finds the matches on the `chains`, `trees` writes the blocks in the codes
 //! of `huffman`, and `bits` their bits.
 
-mod bits;
 mod chains;
-mod huffman;
 mod search;
-mod trees;
 
+use super::zlib_blocks::trees::{BlockWriter, MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES, Token};
 use search::{DISTANCE_LIMIT_BYTES, Match, Search};
 use std::ops::ControlFlow;
-use trees::{BlockWriter, MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES, Token};
 
 /// zlib's window is twice this long, and moves on by this much.
 const WINDOW_BYTES: usize = 32_768;

@@ -12,8 +12,8 @@
 //! - looks for a match longer than the best by following the chain of any string
 //!   inside it: the one that jumps farthest skips the most candidates.
 
+use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::chains::{Buckets, Ring, SEGMENT, StringChains, fill_both, word32, word64};
-use super::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 
 /// zlib's MAX_DIST: its window less the lookahead it insists on.
 pub(super) const DISTANCE_LIMIT_BYTES: usize = 32_768 - 262;

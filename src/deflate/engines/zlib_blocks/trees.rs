@@ -21,9 +21,9 @@ const LENGTH_ALPHABET_ORDER: [usize; LENGTH_ALPHABET] =
     [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// The longest match deflate can express.
-pub(super) const MATCH_LIMIT_BYTES: usize = 258;
+pub(in super::super) const MATCH_LIMIT_BYTES: usize = 258;
 /// The shortest match deflate can express.
-pub(super) const MATCH_LEAST_BYTES: usize = 3;
+pub(in super::super) const MATCH_LEAST_BYTES: usize = 3;
 
 /// Match lengths, less [`MATCH_LEAST_BYTES`], and byte values share one table of 512
 /// entries, so that coding a token takes no branch on what it is.
@@ -110,18 +110,18 @@ const fn first_distance(code: usize) -> usize {
 
 /// One literal or one match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Token(u32);
+pub(in super::super) struct Token(u32);
 
 impl Token {
     /// A byte that is no part of a match.
     #[inline(always)]
-    pub(super) fn literal(byte: u8) -> Self {
+    pub(in super::super) fn literal(byte: u8) -> Self {
         Token(u32::from(byte))
     }
 
     /// A copy of `length_bytes` (3 to 258) from `distance_bytes` (1 to 32,768) back.
     #[inline(always)]
-    pub(super) fn copy(length_bytes: usize, distance_bytes: usize) -> Self {
+    pub(in super::super) fn copy(length_bytes: usize, distance_bytes: usize) -> Self {
         debug_assert!((MATCH_LEAST_BYTES..=MATCH_LIMIT_BYTES).contains(&length_bytes));
         debug_assert!((1..=1 << 15).contains(&distance_bytes));
         Token((distance_bytes as u32) << 16 | (length_bytes - MATCH_LEAST_BYTES) as u32)
@@ -256,7 +256,7 @@ fn block_bytes(bits: u64) -> u64 {
 }
 
 /// Writes deflate blocks exactly as zlib would.
-pub(super) struct BlockWriter {
+pub(in super::super) struct BlockWriter {
     bits: BitWriter,
     fixed_literals: Code<288>,
     fixed_distances: Code<DISTANCE_CODES>,
@@ -264,7 +264,7 @@ pub(super) struct BlockWriter {
 
 impl BlockWriter {
     /// A writer of blocks of at most `token_limit` tokens, which is at most 32,767.
-    pub(super) fn new(token_limit: usize) -> Self {
+    pub(in super::super) fn new(token_limit: usize) -> Self {
         // No code that is ever chosen takes more than the fixed one, in which a token
         // takes at most 8 + 5 + 5 + 13 bits; a stored block is smaller still.
         let capacity_bytes = token_limit * 31 / 8 + 16;
@@ -279,18 +279,18 @@ impl BlockWriter {
     }
 
     /// Forgets everything written, for a new stream.
-    pub(super) fn reset(&mut self) {
+    pub(in super::super) fn reset(&mut self) {
         self.bits.reset();
     }
 
     /// The whole bytes made since the last call. To be called after every block.
-    pub(super) fn take(&mut self) -> &[u8] {
+    pub(in super::super) fn take(&mut self) -> &[u8] {
         self.bits.take()
     }
 
     /// Writes `tokens` as one block. `covered` is the input they stand for, and
     /// `may_store` whether the block may be stored at all.
-    pub(super) fn write(&mut self, tokens: &[Token], covered: &[u8], may_store: bool, is_last: bool) {
+    pub(in super::super) fn write(&mut self, tokens: &[Token], covered: &[u8], may_store: bool, is_last: bool) {
         let tally = Tally::of(tokens);
         let literals = Code::build(&tally.literals, CODE_LIMIT_BITS);
         let distances = Code::build(&tally.distances, CODE_LIMIT_BITS);

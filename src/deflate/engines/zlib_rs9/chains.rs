@@ -1,0 +1,340 @@
+//! Chains of the positions at which equal strings begin, nearest first.
+//!
+//! A chain is kept as steps: for each position the distance to the one before it on the
+//! same chain. Chains are filled ahead of the parse, a segment at a time, because a
+//! search looks at the chains of the positions behind its own as well.
+
+use super::super::zlib_blocks::trees::MATCH_LIMIT_BYTES;
+use std::ops::Range;
+
+/// Positions kept: the window, a segment filled ahead and the longest match beyond it,
+/// rounded up so that a `u16` is an index.
+const RING: usize = 1 << 16;
+/// Positions filled at a time.
+pub(super) const SEGMENT: usize = 28 << 10;
+/// Positions between two looks for a period.
+const BLOCK: usize = 128;
+/// What a head out of the window is set to: so far before the next segment's first
+/// position.
+const OUT_OF_WINDOW: u16 = 1 << 15;
+/// Length of the strings on our own chains.
+pub(super) const STRING_BYTES: usize = 4;
+/// The library's buckets.
+const BUCKETS: usize = 1 << 15;
+/// Heads of our own chains. Every string with the hash of another costs a false candidate,
+/// every further head some of the nearest cache.
+const HEADS: usize = 1 << 16;
+
+const _: () = assert!(RING > OUT_OF_WINDOW as usize + SEGMENT + MATCH_LIMIT_BYTES);
+
+fn zeroed<T: Copy + Default, const LEN: usize>() -> Box<[T; LEN]> {
+    match vec![T::default(); LEN].try_into() {
+        Ok(array) => array,
+        Err(_) => unreachable!("the vector was made with this length"),
+    }
+}
+
+/// The four bytes at `at`.
+#[inline(always)]
+pub(super) fn word32(bytes: &[u8], at: usize) -> u32 {
+    let Some(word) = bytes[at..].first_chunk() else {
+        return 0;
+    };
+    u32::from_le_bytes(*word)
+}
+
+/// Count of equal bytes at the front of two slices of the same length.
+#[inline(always)]
+pub(super) fn common_length(a: &[u8], b: &[u8]) -> usize {
+    let equal_bytes = |difference: u64| (difference.trailing_zeros() / 8) as usize;
+    let (a_words, b_words) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    for (index, (&a_word, &b_word)) in a_words.iter().zip(b_words).enumerate() {
+        let difference = u64::from_le_bytes(a_word) ^ u64::from_le_bytes(b_word);
+        if difference != 0 {
+            return index * 8 + equal_bytes(difference);
+        }
+    }
+    // What is left is compared together with some of the last whole word.
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(&a_word), Some(&b_word)) => {
+            let difference = u64::from_le_bytes(a_word) ^ u64::from_le_bytes(b_word);
+            a.len() - 8 + equal_bytes(difference)
+        }
+        _ => a.iter().zip(b).take_while(|(a_byte, b_byte)| a_byte == b_byte).count(),
+    }
+}
+
+/// A number for each of the last positions, whose low 16 bits are the place.
+pub(super) struct Ring(Box<[u16; RING]>);
+
+impl Ring {
+    fn new() -> Self {
+        Ring(zeroed())
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&self, at: usize) -> u16 {
+        self.0[usize::from(at as u16)]
+    }
+
+    /// The numbers from `at` to `at + last_offset`, in two pieces since a ring has an end.
+    #[inline(always)]
+    fn pieces(&self, at: usize, last_offset: usize) -> [&[u16]; 2] {
+        let place = usize::from(at as u16);
+        let ahead = &self.0[place..RING.min(place + last_offset + 1)];
+        [ahead, &self.0[..last_offset + 1 - ahead.len()]]
+    }
+
+    /// The largest number from `at` to `at + last_offset`: its offset and the number.
+    #[inline(always)]
+    pub(super) fn largest(&self, at: usize, last_offset: usize) -> (usize, usize) {
+        let [ahead, wrapped] = self.pieces(at, last_offset);
+        let (offset, number) = largest(ahead);
+        if wrapped.is_empty() {
+            return (offset, number.into());
+        }
+        let (wrapped_offset, wrapped_number) = largest(wrapped);
+        if wrapped_number > number {
+            (ahead.len() + wrapped_offset, wrapped_number.into())
+        } else {
+            (offset, number.into())
+        }
+    }
+
+    /// The first offset, up to `last_offset`, at which the number less the offset is largest.
+    #[inline(always)]
+    pub(super) fn farthest(&self, at: usize, last_offset: usize) -> usize {
+        let [ahead, wrapped] = self.pieces(at, last_offset);
+        let (offset, difference) = farthest(ahead, 0);
+        let (wrapped_offset, wrapped_difference) = farthest(wrapped, ahead.len());
+        if wrapped_difference > difference {
+            wrapped_offset
+        } else {
+            offset
+        }
+    }
+}
+
+/// The largest of some numbers and where it is.
+#[inline(always)]
+fn largest(numbers: &[u16]) -> (usize, u16) {
+    let (groups, rest) = numbers.as_chunks::<16>();
+    let mut largest = (0, 0);
+    // At first only the largest of each group, which takes no branches.
+    let mut in_group = None;
+    for (index, group) in groups.iter().enumerate() {
+        let number = group.iter().fold(0, |largest: u16, &number| largest.max(number));
+        if number > largest.1 {
+            largest = (index * 16, number);
+            in_group = Some(group);
+        }
+    }
+    if let Some(group) = in_group {
+        largest.0 += group.iter().position(|&number| number == largest.1).unwrap_or(0);
+    }
+    for (index, &number) in rest.iter().enumerate() {
+        if number > largest.1 {
+            largest = (groups.len() * 16 + index, number);
+        }
+    }
+    largest
+}
+
+/// The first offset at which the number less the offset is largest, and the difference.
+/// Offsets count from `start`.
+#[inline(always)]
+fn farthest(numbers: &[u16], start: usize) -> (usize, u16) {
+    let less = |number: u16, offset: usize| number.saturating_sub(offset as u16);
+    let (groups, rest) = numbers.as_chunks::<8>();
+    let mut farthest = (start, 0);
+    let mut in_group = None;
+    for (index, group) in groups.iter().enumerate() {
+        let base = start + index * 8;
+        let mut differences = [0; 8];
+        for (lane, (difference, &number)) in differences.iter_mut().zip(group).enumerate() {
+            *difference = less(number, base + lane);
+        }
+        let difference = differences
+            .iter()
+            .fold(0, |most: u16, &difference| most.max(difference));
+        if difference > farthest.1 {
+            farthest = (base, difference);
+            in_group = Some(group);
+        }
+    }
+    if let Some(group) = in_group {
+        let (base, most) = farthest;
+        let mut lanes = group.iter().zip(base..);
+        farthest.0 += lanes
+            .position(|(&number, offset)| less(number, offset) == most)
+            .unwrap_or(0);
+    }
+    for (&number, offset) in rest.iter().zip(start + groups.len() * 8..) {
+        let difference = less(number, offset);
+        if difference > farthest.1 {
+            farthest = (offset, difference);
+        }
+    }
+    farthest
+}
+
+/// The low bits of a head, moved up if out of the window, before they look like those of
+/// a near position.
+#[inline(always)]
+fn kept_head(head: u16, at: usize) -> u16 {
+    let step = (at as u16).wrapping_sub(head).min(OUT_OF_WINDOW);
+    (at as u16).wrapping_sub(step)
+}
+
+/// The chains over one stream's positions. Heads are the low bits of a chain's last position.
+pub(super) struct Chains {
+    bucket_heads: Box<[u16; BUCKETS]>,
+    string_heads: Box<[u16; HEADS]>,
+    used_string_heads: usize,
+    /// The library's chains: of the positions whose first three bytes have the same hash.
+    pub(super) bucket_steps: Ring,
+    /// Counts the positions within a bucket.
+    pub(super) ordinals: Ring,
+    /// Chains of equal strings of four bytes, sometimes with others that share a hash.
+    pub(super) string_steps: Ring,
+}
+
+impl Chains {
+    pub(super) fn new() -> Self {
+        Chains {
+            bucket_heads: zeroed(),
+            string_heads: zeroed(),
+            used_string_heads: HEADS,
+            bucket_steps: Ring::new(),
+            ordinals: Ring::new(),
+            string_steps: Ring::new(),
+        }
+    }
+
+    /// Starts a stream of `input_bytes`, of which a short one clears only some heads.
+    pub(super) fn reset(&mut self, input_bytes: usize) {
+        self.used_string_heads = HEADS.min(2 * input_bytes.next_power_of_two());
+        self.bucket_heads.fill(OUT_OF_WINDOW);
+        self.string_heads[..self.used_string_heads].fill(OUT_OF_WINDOW);
+    }
+
+    /// Adds the positions from `start` to `end`, at most a segment.
+    pub(super) fn fill(&mut self, input: &[u8], start: usize, end: usize) {
+        if start > 0 {
+            let string_heads = &mut self.string_heads[..self.used_string_heads];
+            for heads in [&mut self.bucket_heads[..], string_heads] {
+                heads.iter_mut().for_each(|head| *head = kept_head(*head, start));
+            }
+        }
+        let strings_end = end.min(input.len().saturating_sub(STRING_BYTES - 1));
+        let mut at = start;
+        // Positions in a row that share one step on both chains, and that step.
+        let (mut steady, mut step) = (0, OUT_OF_WINDOW);
+        while at < strings_end {
+            let block = at..strings_end.min(at + BLOCK);
+            self.link(input, block.clone());
+            at = block.end;
+            let last_step = self.string_steps.get(at - 1);
+            if last_step != step {
+                (steady, step) = (0, last_step);
+            }
+            let is_steady = |at| self.string_steps.get(at) == step && self.bucket_steps.get(at) == step;
+            if step < OUT_OF_WINDOW && block.clone().rev().all(is_steady) {
+                steady += block.len();
+                if steady >= usize::from(step) {
+                    at = self.link_run(input, at..strings_end, step);
+                }
+            } else {
+                steady = 0;
+            }
+        }
+        // At the last three positions nothing is looked up, but the library goes by the
+        // bucket of the first of them when a match to beat ends next to the input's end.
+        for at in at..end {
+            let place = usize::from(at as u16);
+            self.string_steps.0[place] = OUT_OF_WINDOW;
+            self.bucket_steps.0[place] = match input[at..] {
+                [first, second, third] => {
+                    let bucket = moved_bucket(moved_bucket(first.into(), second), third);
+                    (at as u16).wrapping_sub(self.bucket_heads[bucket])
+                }
+                _ => OUT_OF_WINDOW,
+            };
+        }
+    }
+
+    /// Adds `positions`, at each of which a whole string begins.
+    #[inline(always)]
+    fn link(&mut self, input: &[u8], positions: Range<usize>) {
+        let strings = &input[positions.start..positions.end + STRING_BYTES - 1];
+        let used_string_heads = self.used_string_heads;
+        // As references of their own, which a loop keeps in registers.
+        let (bucket_heads, string_heads) = (&mut *self.bucket_heads, &mut *self.string_heads);
+        let (bucket_steps, ordinals, string_steps) = (
+            &mut *self.bucket_steps.0,
+            &mut *self.ordinals.0,
+            &mut *self.string_steps.0,
+        );
+        // Each byte moves the bucket on by five bits, so that three of them count.
+        let mut bucket = moved_bucket(usize::from(strings[0]), strings[1]);
+        let mut at = positions.start as u16;
+        for string in strings.windows(STRING_BYTES) {
+            let place = usize::from(at);
+            bucket = moved_bucket(bucket, string[2]);
+            let last = std::mem::replace(&mut bucket_heads[bucket], at);
+            bucket_steps[place] = at.wrapping_sub(last);
+            ordinals[place] = ordinals[usize::from(last)].wrapping_add(1);
+            let hash = string_hash(word32(string, 0), used_string_heads);
+            let last = std::mem::replace(&mut string_heads[hash], at);
+            string_steps[place] = at.wrapping_sub(last);
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// Adds those of `positions` from the front on up to which the input repeats itself with
+    /// a period of `step`, and returns the first not added. The period before has this step
+    /// throughout, so that its strings differ in their hashes: then it is the step of all
+    /// that follow.
+    #[inline(never)]
+    fn link_run(&mut self, input: &[u8], positions: Range<usize>, step: u16) -> usize {
+        let (start, period) = (positions.start, usize::from(step));
+        let ahead = &input[start..positions.end + STRING_BYTES - 1];
+        let equal_bytes = common_length(ahead, &input[start - period..][..ahead.len()]);
+        let run_end = start + equal_bytes.saturating_sub(STRING_BYTES - 1);
+        // Ordinals grow by one per period. Several at once do not wait for each other.
+        let periods = 16_u16.div_ceil(step);
+        let stride = periods * step;
+        for at in start..run_end {
+            let at = at as u16;
+            self.string_steps.0[usize::from(at)] = step;
+            self.bucket_steps.0[usize::from(at)] = step;
+        }
+        let slow_end = run_end.min(start + usize::from(stride));
+        for (range, back, growth) in [(start..slow_end, step, 1), (slow_end..run_end, stride, periods)] {
+            for at in range.map(|at| at as u16) {
+                let ordinal = self.ordinals.0[usize::from(at.wrapping_sub(back))];
+                self.ordinals.0[usize::from(at)] = ordinal.wrapping_add(growth);
+            }
+        }
+        for at in start.max(run_end - period)..run_end {
+            let hash = string_hash(word32(input, at), self.used_string_heads);
+            self.string_heads[hash] = at as u16;
+            let bucket = moved_bucket(usize::from(input[at]), input[at + 1]);
+            self.bucket_heads[moved_bucket(bucket, input[at + 2])] = at as u16;
+        }
+        run_end
+    }
+}
+
+/// A hash below `used_heads`, a power of two.
+#[inline(always)]
+fn string_hash(string: u32, used_heads: usize) -> usize {
+    let hash = string.wrapping_mul(0x9e37_79b1) >> (u32::BITS - HEADS.ilog2());
+    hash as usize & (used_heads - 1)
+}
+
+/// The library's bucket as the next byte of a string moves it on.
+#[inline(always)]
+fn moved_bucket(bucket: usize, byte: u8) -> usize {
+    (bucket << 5 ^ usize::from(byte)) & (BUCKETS - 1)
+}

@@ -1,0 +1,358 @@
+//! The match that the library's level 9 would find, mostly without walking its chains.
+//!
+//! The library keeps the positions of each 3-byte hash in a chain, nearest first, and has a
+//! budget of 4,096 entries to compare (1,024 after a good match). It begins on the chain of
+//! that string within the match to beat whose newest entry is farthest back, and after each
+//! better match goes on along that of the strings inside it that jumps farthest. A jump is
+//! free and skips nothing that could be better, so that the answer is the longest match, the
+//! nearest of equal ones, unless the budget runs out first. This module
+//!
+//! - finds the longest match on chains of equal 4-byte strings, and with it the *stairs*: the
+//!   ever longer and farther matches that the library meets on its way;
+//! - knows without looking that the budget lasts when the match is no farther away than the
+//!   budget is large, because every entry is at least one byte farther than the last;
+//! - otherwise follows the library from stair to stair: the positions within a bucket are
+//!   numbered (*ordinals*), so what it spends between two of them is a subtraction.
+
+use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
+use super::chains::{Chains, Ring, SEGMENT, STRING_BYTES, common_length, word32};
+
+/// The library's MAX_DIST: its window less the lookahead it insists on.
+pub(super) const DISTANCE_LIMIT_BYTES: usize = 32_768 - 262;
+
+/// Entries of chains that the library compares in one search, without those it jumps to.
+const BUDGET: usize = 4096;
+/// The same once the match before is at least [`GOOD_LENGTH_BYTES`] long.
+const GOOD_BUDGET: usize = BUDGET / 4;
+const GOOD_LENGTH_BYTES: usize = 32;
+
+/// A match found, or the length to beat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Match {
+    pub(super) length_bytes: usize,
+    pub(super) distance_bytes: usize,
+}
+
+/// What a search looks at.
+pub(super) struct Scene<'a> {
+    pub(super) input: &'a [u8],
+    /// The position to match, with at least four bytes left.
+    pub(super) at: usize,
+    /// Position of the first byte in the library's window.
+    pub(super) window_start: usize,
+    /// What the library finds behind the end of the input, if it takes any notice.
+    pub(super) byte_behind: Option<u8>,
+}
+
+impl Scene<'_> {
+    /// The farthest that an entry may be, except for the first one of a chain. Never the
+    /// window's first byte, whose position the library takes for "none".
+    #[inline(always)]
+    fn distance_limit_bytes(&self) -> usize {
+        (DISTANCE_LIMIT_BYTES - 1).min((self.at - self.window_start).saturating_sub(1))
+    }
+
+    /// The same for the first entry of the chain of the position itself.
+    fn first_distance_limit_bytes(&self) -> usize {
+        DISTANCE_LIMIT_BYTES.min((self.at - self.window_start).saturating_sub(1))
+    }
+
+    /// The input from the position on, as far as a match may reach.
+    #[inline(always)]
+    fn scan(&self) -> &[u8] {
+        let left = &self.input[self.at..];
+        &left[..left.len().min(MATCH_LIMIT_BYTES)]
+    }
+
+    fn left_bytes(&self) -> usize {
+        self.input.len() - self.at
+    }
+}
+
+/// The chains over one stream's positions, and what finds matches on them.
+pub(super) struct Search {
+    chains: Chains,
+    /// Positions below this are in the chains.
+    filled: usize,
+    /// The matches found on the way to the last of them, each longer and farther away than
+    /// the one before.
+    stairs: Vec<Match>,
+}
+
+/// Where the search for a longer match is: it follows the chain of the string at `offset`
+/// within that match, and the next candidate is `distance_bytes` away.
+#[derive(Clone, Copy)]
+struct Foothold {
+    offset: usize,
+    distance_bytes: usize,
+}
+
+impl Foothold {
+    /// The first for a match longer than `to_beat_bytes` at `at`: all candidates lie on the
+    /// chain of every string within it, and the longest jump skips the most others.
+    #[inline(always)]
+    fn first(steps: &Ring, at: usize, to_beat_bytes: usize) -> Self {
+        let (offset, distance_bytes) = match to_beat_bytes + 1 - STRING_BYTES {
+            0 => (0, usize::from(steps.get(at))),
+            last_offset => steps.largest(at, last_offset),
+        };
+        Foothold { offset, distance_bytes }
+    }
+
+    /// The one for a match longer than `found`, which the strings inside it lead to from
+    /// there, or the string that ends just behind it from `at`.
+    #[inline(always)]
+    fn beyond(steps: &Ring, at: usize, found: Match) -> Self {
+        let candidate = at - found.distance_bytes;
+        let (inside, step_bytes) = steps.largest(candidate, found.length_bytes - STRING_BYTES);
+        let behind = found.length_bytes + 1 - STRING_BYTES;
+        let behind_bytes = usize::from(steps.get(at + behind));
+        let inside_bytes = found.distance_bytes + step_bytes;
+        if behind_bytes > inside_bytes {
+            Foothold {
+                offset: behind,
+                distance_bytes: behind_bytes,
+            }
+        } else {
+            Foothold {
+                offset: inside,
+                distance_bytes: inside_bytes,
+            }
+        }
+    }
+
+    /// The nearest match from here on that is longer than `to_beat_bytes`.
+    #[inline(always)]
+    fn next_match(
+        mut self,
+        steps: &Ring,
+        scene: &Scene<'_>,
+        to_beat_bytes: usize,
+        limit_bytes: usize,
+    ) -> Option<Match> {
+        let (input, scan) = (scene.input, scene.scan());
+        // The last bytes of a longer match: a cheap test for one.
+        let end_offset = to_beat_bytes + 1 - STRING_BYTES;
+        let end = word32(scan, end_offset);
+        while self.distance_bytes <= limit_bytes {
+            let candidate = scene.at - self.distance_bytes;
+            if word32(input, candidate + end_offset) == end {
+                let length_bytes = common_length(&input[candidate..candidate + scan.len()], scan);
+                if length_bytes > to_beat_bytes {
+                    return Some(Match {
+                        length_bytes,
+                        distance_bytes: self.distance_bytes,
+                    });
+                }
+            }
+            self.distance_bytes += usize::from(steps.get(candidate + self.offset));
+        }
+        None
+    }
+}
+
+impl Search {
+    pub(super) fn new() -> Self {
+        Search {
+            chains: Chains::new(),
+            filled: 0,
+            stairs: Vec::with_capacity(MATCH_LIMIT_BYTES),
+        }
+    }
+
+    /// Starts a new stream of `input_bytes`.
+    pub(super) fn reset(&mut self, input_bytes: usize) {
+        self.chains.reset(input_bytes);
+        self.filled = 0;
+    }
+
+    /// Makes sure that a search at `at` finds all it looks at in the chains.
+    #[inline(always)]
+    pub(super) fn fill_for(&mut self, input: &[u8], at: usize) {
+        if self.filled <= at + MATCH_LIMIT_BYTES && self.filled < input.len() {
+            self.fill(input);
+        }
+    }
+
+    #[inline(never)]
+    fn fill(&mut self, input: &[u8]) {
+        let (start, end) = (self.filled, input.len().min(self.filled + SEGMENT));
+        self.chains.fill(input, start, end);
+        self.filled = end;
+    }
+
+    /// The library's match for `scene` if longer than `to_beat_bytes`. The position is
+    /// filled for.
+    #[inline(always)]
+    pub(super) fn longest_match(&mut self, scene: &Scene<'_>, to_beat_bytes: usize) -> Option<Match> {
+        if to_beat_bytes >= scene.scan().len() {
+            return None;
+        }
+        let budget = if to_beat_bytes >= GOOD_LENGTH_BYTES {
+            GOOD_BUDGET
+        } else {
+            BUDGET
+        };
+        let Some(longest) = self.climb(scene, to_beat_bytes) else {
+            return if to_beat_bytes < MATCH_LEAST_BYTES {
+                self.nearest_least_match(scene, budget)
+            } else {
+                None
+            };
+        };
+        if scene.byte_behind.is_some() && longest.length_bytes == scene.left_bytes() {
+            self.walk(scene, to_beat_bytes, budget)
+        } else if longest.distance_bytes <= budget {
+            Some(longest)
+        } else {
+            self.affordable(scene, to_beat_bytes, budget)
+        }
+    }
+
+    /// The longest match that has at least `STRING_BYTES`. Leaves the stairs to it.
+    #[inline(always)]
+    fn climb(&mut self, scene: &Scene<'_>, to_beat_bytes: usize) -> Option<Match> {
+        let steps = &self.chains.string_steps;
+        let limit_bytes = scene.distance_limit_bytes();
+        let mut best_bytes = to_beat_bytes.max(STRING_BYTES - 1);
+        let mut foothold = Foothold::first(steps, scene.at, best_bytes);
+        let mut longest = None;
+        self.stairs.clear();
+        while let Some(found) = foothold.next_match(steps, scene, best_bytes, limit_bytes) {
+            longest = Some(found);
+            self.stairs.push(found);
+            best_bytes = found.length_bytes;
+            if best_bytes == scene.scan().len() {
+                break;
+            }
+            foothold = Foothold::beyond(steps, scene.at, found);
+        }
+        longest
+    }
+
+    /// The last of the stairs that the library reaches within its budget, or what it has
+    /// found before the first.
+    #[inline(never)]
+    fn affordable(&self, scene: &Scene<'_>, to_beat_bytes: usize, mut budget: usize) -> Option<Match> {
+        let at = scene.at;
+        let (steps, ordinals) = (&self.chains.bucket_steps, &self.chains.ordinals);
+        let longest = *self.stairs.last()?;
+        // The library is on the chain of the string at `offset`, at the candidate that lies
+        // `distance_bytes` back.
+        let mut offset = if to_beat_bytes < MATCH_LEAST_BYTES {
+            0
+        } else {
+            steps.farthest(at, to_beat_bytes + 1 - MATCH_LEAST_BYTES)
+        };
+        let mut distance_bytes = usize::from(steps.get(at + offset));
+        let mut reached = None;
+        for &stair in &self.stairs {
+            let entry = at + offset - distance_bytes;
+            let stair_entry = at + offset - stair.distance_bytes;
+            let spent = usize::from(ordinals.get(entry).wrapping_sub(ordinals.get(stair_entry)));
+            if spent >= budget {
+                if reached.is_none() && to_beat_bytes < MATCH_LEAST_BYTES {
+                    return self.nearest_least_match(scene, budget);
+                }
+                return reached;
+            }
+            budget -= spent;
+            if longest.distance_bytes - stair.distance_bytes < budget {
+                return Some(longest);
+            }
+            reached = Some(stair);
+            distance_bytes = stair.distance_bytes;
+            // It does not jump after a match that overlaps its copy.
+            if stair.length_bytes < distance_bytes {
+                let candidate = at - distance_bytes;
+                offset = steps.farthest(candidate, stair.length_bytes - MATCH_LEAST_BYTES);
+                distance_bytes += usize::from(steps.get(candidate + offset));
+            }
+        }
+        reached
+    }
+
+    /// The nearest match of the least length, when there is no longer one within the budget.
+    fn nearest_least_match(&self, scene: &Scene<'_>, mut budget: usize) -> Option<Match> {
+        let steps = &self.chains.bucket_steps;
+        let string = scene.scan().first_chunk::<MATCH_LEAST_BYTES>();
+        let limit_bytes = scene.distance_limit_bytes();
+        let mut distance_bytes = usize::from(steps.get(scene.at));
+        if distance_bytes == DISTANCE_LIMIT_BYTES {
+            // The first entry of the chain may be one farther away than all others, at
+            // which the search for longer matches has not looked.
+            return self.walk(scene, MATCH_LEAST_BYTES - 1, budget);
+        }
+        while distance_bytes <= limit_bytes {
+            let candidate = scene.at - distance_bytes;
+            if scene.input[candidate..].first_chunk() == string {
+                return Some(Match {
+                    length_bytes: MATCH_LEAST_BYTES,
+                    distance_bytes,
+                });
+            }
+            budget -= 1;
+            if budget == 0 {
+                return None;
+            }
+            distance_bytes += usize::from(steps.get(candidate));
+        }
+        None
+    }
+
+    /// The library's own walk, entry by entry, for what is too rare to be worth more.
+    #[inline(never)]
+    fn walk(&self, scene: &Scene<'_>, to_beat_bytes: usize, mut budget: usize) -> Option<Match> {
+        let (input, at, left_bytes) = (scene.input, scene.at, scene.left_bytes());
+        let steps = &self.chains.bucket_steps;
+        let mut distance_bytes = usize::from(steps.get(at));
+        if distance_bytes > scene.first_distance_limit_bytes() {
+            return None;
+        }
+        let limit_bytes = scene.distance_limit_bytes();
+        let mut offset = 0;
+        if to_beat_bytes >= MATCH_LEAST_BYTES {
+            offset = steps.farthest(at, to_beat_bytes + 1 - MATCH_LEAST_BYTES);
+            distance_bytes = usize::from(steps.get(at + offset));
+            if distance_bytes > limit_bytes {
+                return None;
+            }
+        }
+        // With the byte behind the end counted, a match is never long enough without it.
+        let enough_bytes = MATCH_LIMIT_BYTES.min(left_bytes + usize::from(scene.byte_behind.is_some()));
+        let mut best_bytes = to_beat_bytes;
+        let mut found = None;
+        loop {
+            let candidate = at - distance_bytes;
+            let scan = scene.scan();
+            let mut length_bytes = common_length(&input[candidate..candidate + scan.len()], scan);
+            if length_bytes == left_bytes && scene.byte_behind == Some(input[candidate + left_bytes]) {
+                length_bytes += 1;
+            }
+            let mut jumps = false;
+            if length_bytes > best_bytes {
+                best_bytes = length_bytes;
+                found = Some(Match {
+                    length_bytes: length_bytes.min(left_bytes),
+                    distance_bytes,
+                });
+                if length_bytes >= enough_bytes {
+                    return found;
+                }
+                jumps = length_bytes > MATCH_LEAST_BYTES && length_bytes < distance_bytes;
+            }
+            if jumps {
+                offset = steps.farthest(candidate, length_bytes - MATCH_LEAST_BYTES);
+            } else {
+                budget -= 1;
+                if budget == 0 {
+                    return found;
+                }
+            }
+            distance_bytes += usize::from(steps.get(candidate + offset));
+            if distance_bytes > limit_bytes {
+                return found;
+            }
+        }
+    }
+}
