@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod generate;
+mod hammer;
 mod libz;
 mod miniz9;
 mod oracle;
