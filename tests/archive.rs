@@ -153,6 +153,24 @@ fn a_second_writer_is_refused() {
     assert!(error.contains("another cratehold"), "{error}");
 }
 
+/// A lock that is let go of is free at once, whatever children are just being started.
+#[cfg(unix)]
+#[test]
+fn a_lock_does_not_outlive_its_writer_in_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                std::process::Command::new("true").status().unwrap();
+            }
+        });
+        let all_opened = (0..300).all(|_| Writer::open(folder.path()).is_ok());
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(all_opened);
+    });
+}
+
 #[test]
 fn no_archive_is_said_plainly() {
     let folder = tempfile::tempdir().unwrap();

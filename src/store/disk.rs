@@ -46,6 +46,19 @@ impl DiskMedium {
     }
 }
 
+impl Drop for DiskMedium {
+    /// Unlocks by name rather than by closing: a child process that another thread is
+    /// just starting shares the handle until it runs its program, and would keep the
+    /// lock for that moment.
+    fn drop(&mut self) {
+        let held = self.lock.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = held.take() {
+            // Closing it unlocks too, if this fails.
+            let _ = file.unlock();
+        }
+    }
+}
+
 impl Medium for DiskMedium {
     fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
         let entries = match std::fs::read_dir(self.path(folder)) {
