@@ -1,6 +1,7 @@
 //! Manifest segments: what the registry said, release by release, as events.
 //! Reading; writing is in `manifest_write`. Spec section 7.
 
+use super::key::{key_order, key_prefix};
 use super::pages::Pages;
 use super::wire::{self, Cursor};
 use super::{Damaged, u32_at, u64_at};
@@ -188,37 +189,6 @@ impl<'a> RawEvent<'a> {
             text: self.text,
         })
     }
-}
-
-/// The order of crate records: by key, then by spelling. [R 7.6]
-pub fn name_order(a: &str, b: &str) -> Ordering {
-    key_order(a, b).then_with(|| a.cmp(b))
-}
-
-/// The order of two names' keys, without making them.
-fn key_order(a: &str, b: &str) -> Ordering {
-    let differing = a
-        .bytes()
-        .zip(b.bytes())
-        .find(|(a, b)| a != b && key_byte(*a) != key_byte(*b));
-    match differing {
-        Some((a, b)) => key_byte(a).cmp(&key_byte(b)),
-        None => a.len().cmp(&b.len()),
-    }
-}
-
-/// One byte of a name, as its key has it; see [`crate::ids::name_key`].
-fn key_byte(c: u8) -> u8 {
-    if c == b'-' { b'_' } else { c.to_ascii_lowercase() }
-}
-
-/// The first 16 bytes of a name's key as a big-endian number, zeros behind. [R 7.6]
-pub(super) fn key_prefix(name: &str) -> u128 {
-    let mut prefix = [0; 16];
-    for (to, from) in prefix.iter_mut().zip(name.bytes()) {
-        *to = key_byte(from);
-    }
-    u128::from_be_bytes(prefix)
 }
 
 /// A manifest segment, read in place.

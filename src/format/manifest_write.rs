@@ -1,9 +1,9 @@
 //! Building manifest segments, and the hash that chains transactions.
 //! Spec section 7.
 
+use super::key::{key_prefix, name_order};
 use super::manifest::{
-    DIGEST_BIT, EventKind, EventRef, MAGIC, ManifestSegment, TEXT_BIT, Transaction, YANKED_BIT, key_prefix, name_order,
-    restore_text,
+    DIGEST_BIT, EventKind, EventRef, MAGIC, ManifestSegment, TEXT_BIT, Transaction, YANKED_BIT, restore_text,
 };
 use super::{Damaged, pages, wire};
 use crate::ids::{Digest, name_key};

@@ -6,6 +6,7 @@
 
 pub mod head;
 pub mod index;
+mod key;
 pub mod manifest;
 pub mod manifest_write;
 pub mod pack;

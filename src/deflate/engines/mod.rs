@@ -6,6 +6,7 @@
 
 mod library;
 pub mod miniz9;
+mod slices;
 pub mod zlib9;
 mod zlib_blocks;
 pub mod zlib_rs9;

@@ -4,6 +4,7 @@
 //! same chain. Chains are filled ahead of the parse, a segment at a time, because a
 //! search looks at the chains of the positions behind its own as well.
 
+use super::super::slices::largest;
 use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 
 /// Positions kept: the window, a segment filled ahead and the longest match beyond it,
@@ -71,31 +72,6 @@ impl Ring {
             (offset, number.into())
         }
     }
-}
-
-/// The largest of some numbers and where it is.
-#[inline(always)]
-fn largest(numbers: &[u16]) -> (usize, u16) {
-    let (groups, rest) = numbers.as_chunks::<16>();
-    let mut largest = (0, 0);
-    // At first only the largest of each group, which takes no branches.
-    let mut in_group = None;
-    for (index, group) in groups.iter().enumerate() {
-        let number = group.iter().fold(0, |largest: u16, &number| largest.max(number));
-        if number > largest.1 {
-            largest = (index * 16, number);
-            in_group = Some(group);
-        }
-    }
-    if let Some(group) = in_group {
-        largest.0 += group.iter().position(|&number| number == largest.1).unwrap_or(0);
-    }
-    for (index, &number) in rest.iter().enumerate() {
-        if number > largest.1 {
-            largest = (groups.len() * 16 + index, number);
-        }
-    }
-    largest
 }
 
 /// The low bits of a head, moved up if out of the window, before they look like those of

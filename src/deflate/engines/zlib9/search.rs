@@ -12,6 +12,7 @@
 //! - looks for a match longer than the best by following the chain of any string
 //!   inside it: the one that jumps farthest skips the most candidates.
 
+use super::super::slices::common_length;
 use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::chains::{Buckets, Ring, SEGMENT, StringChains, fill_both, word32, word64};
 
@@ -55,27 +56,6 @@ pub(super) struct Search {
     long: StringChains<LONG_BYTES, LONG_HEADS>,
     /// Positions below this are in the chains.
     filled: usize,
-}
-
-/// Count of equal bytes at the front of two slices of the same length.
-#[inline(always)]
-fn common_length(a: &[u8], b: &[u8]) -> usize {
-    let equal_bytes = |difference: u64| (difference.trailing_zeros() / 8) as usize;
-    let (a_words, b_words) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
-    for (index, (&a_word, &b_word)) in a_words.iter().zip(b_words).enumerate() {
-        let difference = u64::from_le_bytes(a_word) ^ u64::from_le_bytes(b_word);
-        if difference != 0 {
-            return index * 8 + equal_bytes(difference);
-        }
-    }
-    // What is left is compared together with some of the last whole word.
-    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(&a_word), Some(&b_word)) => {
-            let difference = u64::from_le_bytes(a_word) ^ u64::from_le_bytes(b_word);
-            a.len() - 8 + equal_bytes(difference)
-        }
-        _ => a.iter().zip(b).take_while(|(a_byte, b_byte)| a_byte == b_byte).count(),
-    }
 }
 
 impl Search {

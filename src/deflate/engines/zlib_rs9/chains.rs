@@ -4,6 +4,7 @@
 //! same chain. Chains are filled ahead of the parse, a segment at a time, because a
 //! search looks at the chains of the positions behind its own as well.
 
+use super::super::slices::{common_length, largest};
 use super::super::zlib_blocks::trees::MATCH_LIMIT_BYTES;
 use std::ops::Range;
 
@@ -41,27 +42,6 @@ pub(super) fn word32(bytes: &[u8], at: usize) -> u32 {
         return 0;
     };
     u32::from_le_bytes(*word)
-}
-
-/// Count of equal bytes at the front of two slices of the same length.
-#[inline(always)]
-pub(super) fn common_length(a: &[u8], b: &[u8]) -> usize {
-    let equal_bytes = |difference: u64| (difference.trailing_zeros() / 8) as usize;
-    let (a_words, b_words) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
-    for (index, (&a_word, &b_word)) in a_words.iter().zip(b_words).enumerate() {
-        let difference = u64::from_le_bytes(a_word) ^ u64::from_le_bytes(b_word);
-        if difference != 0 {
-            return index * 8 + equal_bytes(difference);
-        }
-    }
-    // What is left is compared together with some of the last whole word.
-    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(&a_word), Some(&b_word)) => {
-            let difference = u64::from_le_bytes(a_word) ^ u64::from_le_bytes(b_word);
-            a.len() - 8 + equal_bytes(difference)
-        }
-        _ => a.iter().zip(b).take_while(|(a_byte, b_byte)| a_byte == b_byte).count(),
-    }
 }
 
 /// A number for each of the last positions, whose low 16 bits are the place.
@@ -113,31 +93,6 @@ impl Ring {
             offset
         }
     }
-}
-
-/// The largest of some numbers and where it is.
-#[inline(always)]
-fn largest(numbers: &[u16]) -> (usize, u16) {
-    let (groups, rest) = numbers.as_chunks::<16>();
-    let mut largest = (0, 0);
-    // At first only the largest of each group, which takes no branches.
-    let mut in_group = None;
-    for (index, group) in groups.iter().enumerate() {
-        let number = group.iter().fold(0, |largest: u16, &number| largest.max(number));
-        if number > largest.1 {
-            largest = (index * 16, number);
-            in_group = Some(group);
-        }
-    }
-    if let Some(group) = in_group {
-        largest.0 += group.iter().position(|&number| number == largest.1).unwrap_or(0);
-    }
-    for (index, &number) in rest.iter().enumerate() {
-        if number > largest.1 {
-            largest = (groups.len() * 16 + index, number);
-        }
-    }
-    largest
 }
 
 /// The first offset at which the number less the offset is largest, and the difference.

@@ -14,8 +14,9 @@
 //! - otherwise follows the library from stair to stair: the positions within a bucket are
 //!   numbered (*ordinals*), so what it spends between two of them is a subtraction.
 
+use super::super::slices::common_length;
 use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
-use super::chains::{Chains, Ring, SEGMENT, STRING_BYTES, common_length, word32};
+use super::chains::{Chains, Ring, SEGMENT, STRING_BYTES, word32};
 
 /// The library's MAX_DIST: its window less the lookahead it insists on.
 pub(super) const DISTANCE_LIMIT_BYTES: usize = 32_768 - 262;
