@@ -13,11 +13,15 @@ impl State {
     /// to the first that is not whole. Nothing is cut off: a pack with a torn
     /// tail is sealed where its good records end. [R 10.7]
     pub(super) fn adopt(&mut self, medium: &dyn Medium) -> Result<(), Error> {
+        let last = self.packs.last().map_or(0, |entry| entry.pack);
         for (file, bytes) in medium.list("packs").map_err(Error::io("packs"))? {
             let Some(pack) = file.strip_suffix(".pak").and_then(|id| id.parse::<u32>().ok()) else {
                 continue;
             };
             let known = self.packs.iter().position(|entry| entry.pack == pack);
+            if known.is_none() && pack <= last {
+                continue; // dropped by an earlier commit
+            }
             let committed = known.map(|at| self.packs[at].clone());
             if committed
                 .as_ref()

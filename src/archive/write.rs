@@ -10,7 +10,7 @@ use crate::format::pack::{self, PackHeader, RecordMeta};
 use crate::ids::Digest;
 use crate::store::{DiskMedium, Medium};
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) entries: BTreeMap<Digest, Entry>,
     pub(super) events: Events,
     pub(super) unsynced: HashSet<u32>,
+    /// Packs that the next head will not name.
+    pub(super) dropped: BTreeSet<u32>,
     /// Why a write or sync failed: what is pending can no longer be relied on.
     pub(super) failed: Option<String>,
 }
@@ -87,6 +89,7 @@ impl Writer {
             entries: BTreeMap::new(),
             events: Events::default(),
             unsynced: HashSet::new(),
+            dropped: BTreeSet::new(),
             failed: None,
         };
         state.adopt(&*medium)?;
@@ -112,7 +115,7 @@ impl Writer {
     pub fn find(&self, digest: &Digest) -> Result<Option<Entry>, Error> {
         let state = self.state();
         match state.entries.get(digest) {
-            Some(entry) => Ok(Some(*entry)),
+            Some(entry) => Ok((entry.kind != EntryKind::Purged).then_some(*entry)),
             None => state.archive.find(digest),
         }
     }
@@ -150,6 +153,42 @@ impl Writer {
         result
     }
 
+    /// Lets go of packs from the next commit on: their objects have been stored anew
+    /// or are no longer held. Their files stay until neither head names them, so
+    /// until the commit after the next. [R 10.6]
+    ///
+    /// # Errors
+    /// When an object still lies in one of them; then none is let go.
+    pub fn drop_packs(&self, packs: &BTreeSet<u32>) -> Result<(), Error> {
+        let mut state = self.state();
+        state.check_usable()?;
+        let committed = state.archive.entries()?;
+        let pending = state.entries.values();
+        let unchanged = committed
+            .iter()
+            .filter(|entry| !state.entries.contains_key(&entry.digest));
+        if let Some(entry) = unchanged
+            .chain(pending)
+            .find(|entry| entry.kind != EntryKind::Purged && packs.contains(&entry.pack))
+        {
+            return Err(Error::Rejected(format!(
+                "{} cannot be dropped: {} lies in it",
+                pack_name(entry.pack),
+                entry.digest
+            )));
+        }
+        // A head always names the highest number there has been: by that a later
+        // writer tells what was dropped from what was not committed. [R 10.7]
+        let last = state.packs.iter().map(|entry| entry.pack).max();
+        if last.is_some_and(|last| packs.contains(&last)) {
+            state.new_pack(&*self.medium)?;
+        }
+        state.packs.retain(|entry| !packs.contains(&entry.pack));
+        state.unsynced.retain(|pack| !packs.contains(pack));
+        state.dropped.extend(packs);
+        Ok(())
+    }
+
     /// Whether this writer can still be used.
     ///
     /// # Errors
@@ -175,7 +214,7 @@ impl Writer {
     pub fn commit(&self, info: &CommitInfo) -> Result<Option<u64>, Error> {
         let mut state = self.state();
         state.check_usable()?;
-        if state.entries.is_empty() && state.events.is_empty() {
+        if state.entries.is_empty() && state.events.is_empty() && state.dropped.is_empty() {
             return Ok(None);
         }
         let result = state.commit(&self.medium, info);
@@ -396,11 +435,12 @@ impl State {
         };
         write_head(&**medium, &head)?;
         let previous = std::mem::replace(&mut self.archive, Archive::open_on(medium.clone())?);
+        self.dropped.clear();
         self.sweep(&**medium, &previous.head);
         Ok(generation)
     }
 
-    /// Removes segments that neither of the two heads names. [R 10.6] What
+    /// Removes segments and packs that neither of the two heads names. [R 10.6] What
     /// cannot be removed now is removed by a later commit.
     fn sweep(&self, medium: &dyn Medium, previous: &Head) {
         type Segments = fn(&Head) -> &Vec<SegmentEntry>;
@@ -419,6 +459,17 @@ impl State {
                 if !kept.contains(&name) {
                     let _ = medium.remove(&name);
                 }
+            }
+        }
+        let named: HashSet<u32> = [&self.archive.head, previous]
+            .into_iter()
+            .flat_map(|head| head.packs.iter().map(|entry| entry.pack))
+            .collect();
+        let last = self.archive.head.packs.last().map_or(0, |entry| entry.pack);
+        for (file, _) in medium.list("packs").unwrap_or_default() {
+            let number = file.strip_suffix(".pak").and_then(|number| number.parse().ok());
+            if number.is_some_and(|number: u32| number < last && !named.contains(&number)) {
+                let _ = medium.remove(&format!("packs/{file}"));
             }
         }
     }
@@ -450,5 +501,91 @@ pub(super) fn entry_of(meta: &RecordMeta, pack: u32, offset: u64, record_bytes: 
         },
         engine: meta.engine,
         chain_depth: meta.chain_depth.min(255) as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+    use crate::archive::EncodeOptions;
+    use crate::archive::encode;
+
+    fn stored(writer: &Writer, text: &[u8]) -> Digest {
+        let release = "demo@1.0.0".parse().unwrap();
+        let digest = Digest::of(text);
+        let content = encode::undo(text.to_vec(), digest, None, None).unwrap();
+        let (meta, frame) = encode::encode(&release, &content, None, EncodeOptions::default()).unwrap();
+        writer.append(&meta, &frame).unwrap();
+        digest
+    }
+
+    fn packs(folder: &Path) -> Vec<String> {
+        let mut files: Vec<String> = std::fs::read_dir(folder.join("packs"))
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn a_dropped_pack_leaves_with_the_commit_after_the_next_and_is_never_taken_in_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let writer = Writer::open(folder).unwrap();
+        let digest = stored(&writer, b"first");
+        writer.commit(&CommitInfo::default()).unwrap();
+
+        let first = BTreeSet::from([1]);
+        let refused = writer.drop_packs(&first).unwrap_err().to_string();
+        assert!(refused.contains(&digest.to_string()), "{refused}");
+
+        writer.state().new_pack(&*writer.medium).unwrap();
+        stored(&writer, b"first");
+        writer.drop_packs(&first).unwrap();
+        writer.commit(&CommitInfo::default()).unwrap();
+        drop(writer);
+        assert_eq!(packs(folder), ["00000001.pak", "00000002.pak"]);
+
+        // It is still there, whole and with the archive's own number; nothing takes it in.
+        let writer = Writer::open(folder).unwrap();
+        assert_eq!(writer.commit(&CommitInfo::default()).unwrap(), None);
+        assert_eq!(writer.find(&digest).unwrap().unwrap().pack, 2);
+        stored(&writer, b"second");
+        writer.commit(&CommitInfo::default()).unwrap();
+        assert_eq!(packs(folder), ["00000002.pak"]);
+        assert_eq!(
+            writer.with_archive(|archive| archive.read_crate(&digest)).unwrap(),
+            b"first"
+        );
+    }
+
+    #[test]
+    fn dropping_the_last_pack_keeps_its_number_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let writer = Writer::open(folder).unwrap();
+        let digest = stored(&writer, b"first");
+        writer.commit(&CommitInfo::default()).unwrap();
+        let gone = Entry {
+            kind: EntryKind::Purged,
+            ..writer.find(&digest).unwrap().unwrap()
+        };
+        writer.state().entries.insert(digest, gone);
+        writer.drop_packs(&BTreeSet::from([1])).unwrap();
+        writer.commit(&CommitInfo::default()).unwrap();
+        drop(writer);
+        let writer = Writer::open(folder).unwrap();
+        assert_eq!(writer.find(&digest).unwrap(), None);
+        assert_eq!(
+            writer
+                .with_archive(|archive| archive.head().packs.clone())
+                .iter()
+                .map(|entry| entry.pack)
+                .collect::<Vec<_>>(),
+            [2]
+        );
     }
 }
