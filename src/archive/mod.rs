@@ -6,9 +6,11 @@
 mod adopt;
 mod budget;
 mod chain;
+mod copy;
 mod diff;
 mod encode;
 mod error;
+mod grep;
 mod history;
 mod import;
 mod ingest;
@@ -22,9 +24,11 @@ mod walk;
 mod write;
 
 pub use budget::{Budget, Permit};
+pub use copy::{CopyError, CopyOptions, CopyReport, copy, copy_on};
 pub use diff::{Change, ChangeKind};
 pub use encode::{DEFAULT_LEVEL, EncodeOptions};
 pub use error::Error;
+pub use grep::{FileMatches, GrepOptions, GrepReport, Line, Pattern, PatternOptions};
 pub use history::{CrateState, ReleaseState};
 pub use import::{CrateFile, Failure, ImportOptions, ImportReport, Scan, import};
 pub use ingest::{Arrival, Outcome, ingest};
