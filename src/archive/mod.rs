@@ -16,6 +16,7 @@ mod inspect;
 mod open;
 mod read;
 mod snapshots;
+mod structure;
 mod unpack;
 mod verify;
 mod walk;
@@ -33,7 +34,7 @@ pub use open::Archive;
 pub use read::{FileEntry, Visit, release_of, tar_files};
 pub use snapshots::Snapshot;
 pub use unpack::unpack_tar;
-pub use verify::{Depth, Problem, VerifyReport};
+pub use verify::{Depth, Place, Position, Problem, VerifyOptions, VerifyReport};
 pub use walk::Decoded;
 pub use write::{CommitInfo, Writer};
 

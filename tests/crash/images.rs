@@ -156,7 +156,7 @@ impl Tracker {
     /// than all others, and for the rest random ones. Says whether it was all of them.
     pub fn images(&self, cap: usize, seed: u64, visit: &mut dyn FnMut(Image) -> bool) -> bool {
         // One choice for each name, folder and write that may have more than one outcome.
-        let mut choices: Vec<Choice> = Vec::new();
+        let mut choices: Vec<Choice<'_>> = Vec::new();
         for (is_folder, entries) in [(true, &self.folders), (false, &self.names)] {
             for (name, entry) in entries {
                 let mut states = vec![entry.durable];

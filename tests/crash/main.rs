@@ -3,6 +3,7 @@
 //!
 //! `CRATEHOLD_CRASH_DEPTH=N` looks at up to N times as many images (1 by default).
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stdout, reason = "figures and the table of mistakes, with --nocapture")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -41,6 +42,9 @@ struct Tally {
     sampled_moments: usize,
 }
 
+/// What is asked of an image, given the last snapshot acknowledged.
+type Check<'a> = dyn FnMut(&Image, Option<u64>) -> Result<(), String> + 'a;
+
 /// Crashes at every moment of `ops` from step `from` on: before each step that makes something durable, for
 /// the steps between only add to what may be on the medium, and at the end.
 fn crash_everywhere(
@@ -48,7 +52,7 @@ fn crash_everywhere(
     ops: &[Op],
     from: usize,
     cap: usize,
-    check: &mut dyn FnMut(&Image, Option<u64>) -> Result<(), String>,
+    check: &mut Check<'_>,
     tally: &mut Tally,
 ) -> Result<(), String> {
     let mut tracker = Tracker::new(start);
