@@ -260,7 +260,7 @@ fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
 }
 
 /// Writes a file that no head names yet, in place of what a crash may have left.
-fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
     match medium.remove(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(name)(error)),
         _ => {}

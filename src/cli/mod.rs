@@ -25,9 +25,12 @@ mod inspect;
 mod interrupt;
 mod list;
 mod log;
+mod root;
 mod select;
+mod sign;
 mod stats;
 mod sync;
+mod trust;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -65,6 +68,10 @@ enum Command {
     Stats(stats::Args),
     /// Check that everything held can be given back.
     Verify(verify::Args),
+    /// The hash that fixes all that the archive tells of releases.
+    Root(root::Args),
+    /// Sign the root hash with a minisign key, or make such a key.
+    Sign(sign::Args),
     /// What is on disk, in words, for people who debug.
     Inspect(inspect::Args),
 }
@@ -88,6 +95,8 @@ pub fn run() -> ExitCode {
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
         Command::Log(args) => log::run(&archive, args),
+        Command::Root(args) => root::run(&archive, args),
+        Command::Sign(args) => sign::run(&archive, args),
         Command::Stats(args) => stats::run(&archive, args),
         Command::Verify(args) => verify::run(&archive, args),
     };
