@@ -19,6 +19,7 @@ macro_rules! say {
 mod as_of;
 mod diff;
 mod extract;
+mod gc;
 mod import;
 mod info;
 mod inspect;
@@ -72,6 +73,8 @@ enum Command {
     Root(root::Args),
     /// Sign the root hash with a minisign key, or make such a key.
     Sign(sign::Args),
+    /// Remove what no snapshot needs, after showing it.
+    Gc(gc::Args),
     /// What is on disk, in words, for people who debug.
     Inspect(inspect::Args),
 }
@@ -91,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Import(args) => import::run(&archive, args),
         Command::Diff(args) => diff::run(&archive, args),
         Command::Extract(args) => extract::run(&archive, args),
+        Command::Gc(args) => gc::run(&archive, args),
         Command::Info(args) => info::run(&archive, args),
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
@@ -138,6 +142,25 @@ fn bytes_bar(total: u64) -> indicatif::ProgressBar {
     );
     let bar = indicatif::ProgressBar::new(total);
     style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// Asks before something is lost, unless `yes` has been said already.
+fn confirm(question: &str, yes: bool) -> Result<(), Box<dyn std::error::Error>> {
+    use std::io::{IsTerminal, Write};
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err("nothing was changed: give --yes, since there is no terminal to ask on".into());
+    }
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match matches!(answer.trim(), "y" | "Y" | "yes") {
+        true => Ok(()),
+        false => Err("nothing was changed".into()),
+    }
 }
 
 fn print_line(line: std::fmt::Arguments<'_>) {
