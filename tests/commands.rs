@@ -449,3 +449,21 @@ fn the_archive_explains_itself_to_whoever_finds_it() {
     assert_has(&read("engines.md"), &["zlib, level 9", "miniz, level 9"]);
     assert_has(&read("reader.py"), &["python3"]);
 }
+
+#[test]
+fn gc_shows_before_it_removes_and_asks() {
+    let desk = Desk::stocked();
+    desk.good(&["gc", "--yes"]);
+    assert_has(&desk.good(&["gc"]), &["nothing to remove"]);
+    desk.write("archive/index/00000099.idx", b"left over");
+    assert_has(
+        &desk.good(&["gc", "--dry-run"]),
+        &["index/00000099.idx: no snapshot names it", "in 1 files"],
+    );
+    assert_has(&desk.bad(1, &["gc"]), &["nothing was changed: give --yes"]);
+    assert!(desk.path("archive/index/00000099.idx").exists());
+    let done: serde_json::Value = serde_json::from_str(&desk.good(&["gc", "--yes", "--json"])).unwrap();
+    assert_eq!(done["files"][0]["name"], "index/00000099.idx");
+    assert!(!desk.path("archive/index/00000099.idx").exists());
+    assert_has(&desk.good(&["verify", "--full"]), &["4 crates verified", "all whole"]);
+}

@@ -171,7 +171,7 @@ impl Archive {
     }
 
     /// Recomputes the hash of every transaction up to the root. [R 7.4]
-    fn verify_chain(&self) -> Result<(), String> {
+    pub(super) fn verify_chain(&self) -> Result<(), String> {
         let mut parent = [0; 32];
         for (i, segment) in self.manifests.iter().enumerate() {
             let path = self.manifest_path(i);

@@ -13,10 +13,13 @@ pub struct Args {
     /// Also rebuild every `.crate` and check its SHA-256.
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    trust: super::trust::Trust,
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
     let archive = Archive::open(folder)?;
+    let trusted = args.trust.check(&archive)?;
     let depth = match (args.quick, args.full) {
         (true, _) => Depth::Quick,
         (_, true) => Depth::Full,
@@ -35,6 +38,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         }
     }
     if report.problems.is_empty() {
+        trusted.iter().for_each(|found| say!("{found}"));
         say!(
             "{} crates verified, {} of tar read: all whole",
             report.objects,
