@@ -96,6 +96,9 @@ pub enum Error {
         /// What is wrong.
         cause: String,
     },
+    /// The archive is not the one that a root or key stands for.
+    #[error("{0}")]
+    Untrusted(String),
     /// A crate file that cannot be taken in.
     #[error("{0}")]
     Rejected(String),

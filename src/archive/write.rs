@@ -211,6 +211,69 @@ impl Writer {
         Ok(())
     }
 
+    /// The archive's files.
+    pub(super) fn medium(&self) -> &dyn Medium {
+        &*self.medium
+    }
+
+    /// Every object held, committed or not, in no particular order.
+    ///
+    /// # Errors
+    /// When an index is damaged.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let state = self.state();
+        let mut entries = state.archive.entries()?;
+        entries.retain(|entry| !state.entries.contains_key(&entry.digest));
+        let pending = state.entries.values();
+        entries.extend(pending.filter(|entry| entry.kind != EntryKind::Purged));
+        Ok(entries)
+    }
+
+    /// The packs that the next head will name, as they are now.
+    pub(super) fn packs(&self) -> Vec<PackEntry> {
+        self.state().packs.clone()
+    }
+
+    /// Seals the newest pack: what is appended from now on goes into a new one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn begin_pack(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        state.check_usable()?;
+        state.new_pack(&*self.medium)
+    }
+
+    /// Holds an object no longer, from the next commit on. [R 6.6]
+    pub(super) fn forget(&self, digest: Digest) {
+        let gone = Entry {
+            digest,
+            pack: 0,
+            record_offset: 0,
+            record_bytes: 0,
+            crate_bytes: 0,
+            content_bytes: 0,
+            chain_bytes: 0,
+            kind: EntryKind::Purged,
+            engine: 0,
+            chain_depth: 0,
+        };
+        self.state().entries.insert(digest, gone);
+    }
+
+    /// Commits even if nothing is new: then both heads name the same files, and all
+    /// that only the older one named is removed. [R 10.6]
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub fn settle(&self, info: &CommitInfo) -> Result<u64, Error> {
+        let mut state = self.state();
+        state.check_usable()?;
+        let result = state.commit(&self.medium, info);
+        state.failed = result.as_ref().err().map(Error::to_string);
+        result
+    }
+
     /// Whether this writer can still be used.
     ///
     /// # Errors
@@ -300,7 +363,7 @@ fn create(medium: &Arc<dyn Medium>, files: &[(String, u64)]) -> Result<Archive, 
 }
 
 /// Writes a file that no head names yet, in place of what a crash may have left.
-fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
     match medium.remove(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(name)(error)),
         _ => {}

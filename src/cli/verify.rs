@@ -24,6 +24,8 @@ pub struct Args {
     /// One JSON object, for programs.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    trust: super::trust::Trust,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -35,6 +37,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
     let archive = Archive::open(folder)?;
+    let trusted = args.trust.check(&archive)?;
     let depth = match (args.quick, args.full) {
         (true, _) => Depth::Quick,
         (_, true) => Depth::Full,
@@ -64,6 +67,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         return Err(format!("{} problems among {} crates", report.problems.len(), report.objects).into());
     }
     if !args.json {
+        trusted.iter().for_each(|found| say!("{found}"));
         let what = if args.sample.is_some() {
             "chosen at random, verified"
         } else {
