@@ -1,6 +1,6 @@
 //! SIGKILL at random moments of real syncs from a registry on loopback; at the end all is
-//! there and verifies in full. `tools/kill-loop [KILLS]` runs it 200 times; the default of
-//! 5 only keeps it working.
+//! there and verifies in full. `tools/kill-loop [KILLS]` runs it 200 times; by default it
+//! is 25 times.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::print_stdout, reason = "figures, with --nocapture")]
@@ -37,7 +37,7 @@ fn whatever_is_killed_nothing_committed_is_lost() {
     let kills: u32 = std::env::var("CRATEHOLD_KILLS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(5);
+        .unwrap_or(25);
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
