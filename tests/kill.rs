@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::print_stdout, reason = "figures, with --nocapture")]
 
-#[allow(dead_code)]
 #[path = "support/mod.rs"]
 mod support;
 

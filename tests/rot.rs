@@ -6,7 +6,6 @@
 //! always).
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-#[allow(dead_code)]
 #[path = "support/mod.rs"]
 mod support;
 

@@ -28,8 +28,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-/// Every target by name, with seeds to begin from.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target: hands bytes to what is tested.
+type Target = fn(&[u8]);
+
+/// Every target by name.
+pub const TARGETS: &[(&str, Target)] = &[
     ("head", head),
     ("pack_record", pack_record),
     ("index_segment", index_segment),

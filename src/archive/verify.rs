@@ -109,6 +109,9 @@ pub struct VerifyReport {
     pub problems: Vec<Problem>,
 }
 
+/// Hears what became of each object: its record and the content bytes read.
+type Note<'a> = dyn Fn(&Entry, Result<(RecordMeta, u64), Error>) + Sync + 'a;
+
 impl Archive {
     /// Checks the archive on `threads` threads; `progress` hears the content
     /// bytes of each object done.
@@ -205,12 +208,7 @@ impl Archive {
         Ok(report)
     }
 
-    fn verify_round(
-        &self,
-        entries: &[Entry],
-        options: &VerifyOptions<'_>,
-        note: &(dyn Fn(&Entry, Result<(RecordMeta, u64), Error>) + Sync),
-    ) {
+    fn verify_round(&self, entries: &[Entry], options: &VerifyOptions<'_>, note: &Note<'_>) {
         if options.depth == Depth::Quick {
             in_parallel(entries, options.threads, |entry| {
                 note(
