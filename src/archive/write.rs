@@ -334,7 +334,7 @@ pub(super) fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(
 }
 
 /// The only commit point. [R 10.5]
-fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
+pub(super) fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
     let name = HEAD_NAMES[(head.generation % 2) as usize];
     let created = match medium.create(name) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io(name)(error)),
@@ -349,7 +349,7 @@ fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
     Ok(())
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -538,7 +538,7 @@ impl State {
     }
 }
 
-fn publish(medium: &dyn Medium, name: String, generation: u64, bytes: &[u8]) -> Result<SegmentEntry, Error> {
+pub(super) fn publish(medium: &dyn Medium, name: String, generation: u64, bytes: &[u8]) -> Result<SegmentEntry, Error> {
     replace(medium, &name, bytes)?;
     Ok(SegmentEntry {
         generation,
