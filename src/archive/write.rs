@@ -379,7 +379,7 @@ fn head_name(generation: u64) -> &'static str {
 }
 
 /// The only commit point. [R 10.5]
-fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
+pub(super) fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
     let name = head_name(head.generation);
     let before = match medium.read(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -408,7 +408,7 @@ fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
     Ok(())
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -599,7 +599,7 @@ impl State {
     }
 }
 
-fn publish(medium: &dyn Medium, name: String, generation: u64, bytes: &[u8]) -> Result<SegmentEntry, Error> {
+pub(super) fn publish(medium: &dyn Medium, name: String, generation: u64, bytes: &[u8]) -> Result<SegmentEntry, Error> {
     replace(medium, &name, bytes)?;
     Ok(SegmentEntry {
         generation,

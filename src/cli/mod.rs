@@ -26,6 +26,7 @@ mod inspect;
 mod interrupt;
 mod list;
 mod log;
+mod repair;
 mod root;
 mod select;
 mod sign;
@@ -73,6 +74,8 @@ enum Command {
     Root(root::Args),
     /// Sign the root hash with a minisign key, or make such a key.
     Sign(sign::Args),
+    /// Put right what is damaged, from other places that have it.
+    Repair(repair::Args),
     /// Remove what no snapshot needs, after showing it.
     Gc(gc::Args),
     /// What is on disk, in words, for people who debug.
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
         Command::Log(args) => log::run(&archive, args),
+        Command::Repair(args) => repair::run(&archive, args),
         Command::Root(args) => root::run(&archive, args),
         Command::Sign(args) => sign::run(&archive, args),
         Command::Stats(args) => stats::run(&archive, args),

@@ -9,10 +9,12 @@ mod absorb;
 mod download;
 mod import;
 mod listing;
+mod repair;
 mod want;
 mod whole;
 
 pub use import::import_with_index;
+pub use repair::DownloadServer;
 pub use want::{CrateWant, Selection, Want};
 
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
