@@ -26,6 +26,7 @@ mod interrupt;
 mod list;
 mod log;
 mod select;
+mod size;
 mod stats;
 mod sync;
 mod verify;
