@@ -30,6 +30,7 @@ mod repair;
 mod root;
 mod select;
 mod sign;
+mod size;
 mod stats;
 mod sync;
 mod trust;
