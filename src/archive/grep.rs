@@ -190,11 +190,14 @@ struct Search<'a> {
     report: GrepReport,
 }
 
+/// The lines of one file that match, if any does.
+type Matches = Option<Arc<Vec<Line>>>;
+
 /// The files of the version before: where they lie in its tar, and what was found.
 #[derive(Default)]
 struct Before {
     tar: Arc<Vec<u8>>,
-    files: HashMap<String, (Range<usize>, Option<Arc<Vec<Line>>>)>,
+    files: HashMap<String, (Range<usize>, Matches)>,
 }
 
 impl<'a> Search<'a> {

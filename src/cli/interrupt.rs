@@ -10,8 +10,8 @@ pub fn stop_on_ctrl_c(stop: &Stop) -> Result<(), ctrlc::Error> {
     on_ctrl_c(stop, "storing what has arrived")
 }
 
-/// As [`stop_on_ctrl_c`]; `outcome` says what becomes of what was done so far.
-pub fn on_ctrl_c(stop: &Stop, outcome: &'static str) -> Result<(), ctrlc::Error> {
+/// As [`stop_on_ctrl_c`], saying that `what` comes first.
+pub fn on_ctrl_c(stop: &Stop, what: &'static str) -> Result<(), ctrlc::Error> {
     let stop = stop.clone();
     let mut asked = false;
     ctrlc::set_handler(move || {
@@ -20,7 +20,7 @@ pub fn on_ctrl_c(stop: &Stop, outcome: &'static str) -> Result<(), ctrlc::Error>
             std::process::exit(i32::from(INTERRUPTED));
         }
         asked = true;
-        eprintln!("\nstopping: {outcome}; Ctrl-C again stops at once");
+        eprintln!("\nstopping: {what}; Ctrl-C again stops at once");
         stop.set();
     })
 }

@@ -402,7 +402,19 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
             return Err(Damaged::new("text block", offset, "within the section", frame_bytes));
         }
         let frame = self.pages.get(self.texts.offset + offset, u64::from(frame_bytes))?;
-        let bytes = zstd::bulk::decompress(frame, raw_bytes as usize)
+        let room_bytes = match super::frame::content_bound(frame) {
+            Some(bound) if u64::from(raw_bytes) > bound => {
+                return Err(Damaged::new(
+                    "text block",
+                    offset,
+                    raw_bytes,
+                    format!("a frame of at most {bound}"),
+                ));
+            }
+            Some(_) => raw_bytes,
+            None => 0,
+        };
+        let bytes = zstd::bulk::decompress(frame, room_bytes as usize)
             .map_err(|error| Damaged::new("text block", offset, "a zstd frame", error))?;
         if bytes.len() != raw_bytes as usize {
             return Err(Damaged::new("text block", offset, raw_bytes, bytes.len()));

@@ -44,7 +44,7 @@ pub struct CopyReport {
 /// Makes or refreshes the archive in the folder `to`, so that it is the snapshot `from`.
 ///
 /// The heads are written last, so that until then what was there before is found
-/// there; files that only it needs are removed after that. [R 10.11]
+/// there; files that only it needs are removed after that. [R 10.14]
 ///
 /// # Errors
 /// When another archive, or one that has gone its own way, is there; when it does not

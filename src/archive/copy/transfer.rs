@@ -202,7 +202,7 @@ impl Run<'_> {
     }
 
     /// The head into both slots, the newest one there last: at every moment one of
-    /// them is whole. [R 10.11]
+    /// them is whole. [R 10.14]
     fn heads(&self, there: &Destination) -> Result<(), CopyError> {
         let head = &self.from.head;
         for name in plan::head_order(there) {
