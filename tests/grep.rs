@@ -25,7 +25,8 @@ fn crate_file(stem: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
 /// Two versions of one crate that share a file, a pre-release, and another crate.
 fn stocked(folder: &Path) {
     let lib = b"fn one() {}\r\n// a Needle here\nfn two() { needle() }".as_slice();
-    let crates: [(&str, &[(&str, &[u8])]); 4] = [
+    type Files<'a> = &'a [(&'a str, &'a [u8])];
+    let crates: [(&str, Files<'_>); 4] = [
         ("alpha@1.0.0", &[("src/lib.rs", lib), ("src/old.rs", b"needle\n")]),
         (
             "alpha@1.10.0",
