@@ -51,6 +51,7 @@ fn main() {
     store(&crates, &folder, &archive_folder, threads, crate_bytes);
     let archive = Archive::open(&archive_folder).unwrap();
     verify(&archive, threads, tar_bytes);
+    verify_beside_zstd(&archive, &archive_folder, &crates, work.path());
     singles(&archive, &crates);
     unpack_all(&archive, &crates, work.path(), threads);
     cold(&archive_folder, &crates);
@@ -148,6 +149,48 @@ fn verify(archive: &Archive, threads: usize, tar_bytes: u64) {
         println!("  {name:<8} {seconds:>7.2} s  {rate:>7.0} MB/s of tar");
     }
     println!();
+}
+
+/// On one thread: the default beside `zstd -t` of the same tars, each compressed on its
+/// own at the same level; `--quick` beside reading the packs.
+fn verify_beside_zstd(archive: &Archive, archive_folder: &Path, crates: &[Crate], work: &Path) {
+    let tars = work.join("tars.zst");
+    let frames = crates
+        .iter()
+        .flat_map(|file| zstd::bulk::compress(&file.tar, cratehold::archive::DEFAULT_LEVEL).unwrap());
+    std::fs::write(&tars, frames.collect::<Vec<u8>>()).unwrap();
+    let tar_bytes: usize = crates.iter().map(|file| file.tar.len()).sum();
+    let verify = |depth| timed(|| assert_eq!(archive.verify(depth, 1, &|_| {}).unwrap().problems, vec![]));
+    let (mut own, mut zstd, mut quick, mut read) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PAIRED_RUNS {
+        own.push(verify(Depth::Tars));
+        zstd.push(timed(|| {
+            let tool = Command::new("zstd").arg("-tq").arg(&tars).status();
+            assert!(
+                tool.is_ok_and(|status| status.success()),
+                "the `zstd` program is needed"
+            );
+        }));
+        quick.push(verify(Depth::Quick));
+        read.push(timed(|| {
+            for pack in std::fs::read_dir(archive_folder.join("packs")).unwrap() {
+                assert!(std::fs::read(pack.unwrap().path()).is_ok());
+            }
+        }));
+    }
+    let (own, zstd, quick, read) = (
+        median(&mut own),
+        median(&mut zstd),
+        median(&mut quick),
+        median(&mut read),
+    );
+    println!("verifying on one thread");
+    println!(
+        "  default {own:.2} s, {:.0} MB/s of tar; zstd -t {zstd:.2} s; ratio {:.2}",
+        tar_bytes as f64 / 1e6 / own,
+        own / zstd
+    );
+    println!("  --quick {quick:.3} s; reading the packs {read:.3} s\n");
 }
 
 fn singles(archive: &Archive, crates: &[Crate]) {

@@ -427,6 +427,67 @@ fn a_full_disk_is_said_and_loses_nothing() {
 }
 
 #[test]
+fn verify_takes_a_sample_or_goes_on_from_a_position() {
+    let desk = Desk::stocked();
+    assert_has(
+        &desk.good(&["verify", "--sample", "100%"]),
+        &["4 crates chosen at random"],
+    );
+    assert_has(
+        &desk.good(&["verify", "--full", "--from", "1:0"]),
+        &["4 crates verified"],
+    );
+    assert_has(
+        &desk.good(&["verify", "--quick", "--from", "2:0"]),
+        &["0 crates verified"],
+    );
+    let json: serde_json::Value = serde_json::from_str(&desk.good(&["verify", "--json"])).unwrap();
+    assert_eq!(
+        (&json["crates"], &json["stopped_at"]),
+        (&4.into(), &serde_json::Value::Null)
+    );
+    assert_has(&desk.bad(2, &["verify", "--from", "here"]), &["PACK:OFFSET"]);
+    assert_has(&desk.bad(2, &["verify", "--sample", "0"]), &["percentage"]);
+    let pack = desk.path("archive/packs/00000001.pak");
+    let mut bytes = std::fs::read(&pack).unwrap();
+    let at = bytes.len() - 3;
+    bytes[at] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    let output = desk.run(&["verify", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problem = &json["problems"][0];
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(problem["file"], "packs/00000001.pak");
+    let (from, bytes) = (problem["offset"].as_u64().unwrap(), problem["bytes"].as_u64().unwrap());
+    assert!((from..from + bytes).contains(&(at as u64)), "{json}");
+    assert_has(&desk.bad(1, &["verify"]), &["[packs/00000001.pak, bytes "]);
+}
+
+/// A run that is stopped says where to go on, and there is nothing twice or left out.
+#[test]
+fn verify_can_be_stopped_and_resumed() {
+    use cratehold::archive::{Archive, Depth, VerifyOptions};
+    let desk = Desk::stocked();
+    let archive = Archive::open(&desk.path("archive")).unwrap();
+    let part = |from, stop| {
+        let stop = move || stop;
+        let options = VerifyOptions {
+            depth: Depth::Tars,
+            threads: 1,
+            sample_percent: None,
+            from,
+            stop: &stop,
+            progress: &|_| {},
+        };
+        archive.verify_part(&options).unwrap()
+    };
+    let stopped = part(None, true);
+    assert_eq!((stopped.objects, stopped.stopped_at.is_some()), (0, true));
+    let rest = part(stopped.stopped_at, false);
+    assert_eq!((rest.objects, rest.stopped_at), (4, None));
+}
+
+#[test]
 fn listing_into_a_closed_pipe_ends_quietly() {
     let desk = Desk::stocked();
     let mut child = desk
@@ -448,4 +509,22 @@ fn the_archive_explains_itself_to_whoever_finds_it() {
     assert_has(&read("format-1.md"), &["R 4.7"]);
     assert_has(&read("engines.md"), &["zlib, level 9", "miniz, level 9"]);
     assert_has(&read("reader.py"), &["python3"]);
+}
+
+#[test]
+fn gc_shows_before_it_removes_and_asks() {
+    let desk = Desk::stocked();
+    desk.good(&["gc", "--yes"]);
+    assert_has(&desk.good(&["gc"]), &["nothing to remove"]);
+    desk.write("archive/index/00000099.idx", b"left over");
+    assert_has(
+        &desk.good(&["gc", "--dry-run"]),
+        &["index/00000099.idx: no snapshot names it", "in 1 files"],
+    );
+    assert_has(&desk.bad(1, &["gc"]), &["nothing was changed: give --yes"]);
+    assert!(desk.path("archive/index/00000099.idx").exists());
+    let done: serde_json::Value = serde_json::from_str(&desk.good(&["gc", "--yes", "--json"])).unwrap();
+    assert_eq!(done["files"][0]["name"], "index/00000099.idx");
+    assert!(!desk.path("archive/index/00000099.idx").exists());
+    assert_has(&desk.good(&["verify", "--full"]), &["4 crates verified", "all whole"]);
 }

@@ -7,6 +7,7 @@ use crate::format::index::Entry;
 use crate::format::pack::{self, PackHeader, RecordMeta};
 use crate::ids::Digest;
 use crate::store::Medium;
+use std::collections::BTreeMap;
 
 impl State {
     /// Takes in records that an earlier writer appended but did not commit, up
@@ -46,6 +47,14 @@ impl State {
                 }
                 at = end;
             }
+            // If a sync of these bytes has failed before, the system may hold them for
+            // written although they are not; only bytes written anew are synced anew.
+            let from = if known.is_some() { start } else { 0 };
+            if at > from {
+                medium
+                    .write_at(&format!("packs/{file}"), from, &data[from as usize..at as usize])
+                    .map_err(Error::io(&file))?;
+            }
             let adopted = PackEntry {
                 pack,
                 bytes: at,
@@ -58,17 +67,27 @@ impl State {
             self.unsynced.insert(pack);
         }
         self.packs.sort_by_key(|entry| entry.pack);
-        // A record whose base was lost with the torn tail of another pack is of no use.
-        let adopted = std::mem::take(&mut self.entries);
-        for (digest, entry) in &adopted {
+        // A record whose base was lost with the torn tail of another pack is of no use,
+        // nor is one whose base cannot be read just now.
+        let mut adopted = std::mem::take(&mut self.entries);
+        loop {
             let find = |base: &Digest| match adopted.get(base) {
                 Some(entry) => Ok(Some(*entry)),
                 None => self.archive.find(base),
             };
-            if chain::decode(medium, entry, &find, &|_| None).is_ok() {
-                self.entries.insert(*digest, *entry);
+            let whole = |entry: &Entry| chain::decode(medium, entry, &find, &|_| None).is_ok();
+            let kept: BTreeMap<Digest, Entry> = adopted
+                .iter()
+                .filter(|(_, entry)| whole(entry))
+                .map(|(digest, entry)| (*digest, *entry))
+                .collect();
+            let is_settled = kept.len() == adopted.len();
+            adopted = kept;
+            if is_settled {
+                break;
             }
         }
+        self.entries = adopted;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Decoding a frame and the bases it needs.
 
 use super::Error;
+use crate::format::frame::content_bound;
 use crate::format::index::Entry;
 use crate::format::pack::{self, RecordMeta};
 use crate::ids::Digest;
@@ -104,9 +105,20 @@ pub(super) fn decode_frame(record: &Record, base: Option<&[u8]>) -> Result<Vec<u
 }
 
 pub(super) fn decode_bytes(frame: &[u8], content_bytes: u64, base: Option<&[u8]>) -> Result<Vec<u8>, String> {
+    // Lengths that are only declared get no memory: a small record could ask for 4 GiB.
+    // Of what is no frame zstd says why, and needs none.
+    let room_bytes = match content_bound(frame) {
+        Some(bound) if content_bytes > bound => {
+            return Err(format!(
+                "{content_bytes} bytes of content declared, its frame can hold {bound}"
+            ));
+        }
+        Some(_) => content_bytes,
+        None => 0,
+    };
     let mut content = Vec::new();
     content
-        .try_reserve_exact(content_bytes as usize)
+        .try_reserve_exact(room_bytes as usize)
         .map_err(|_| format!("no memory for {content_bytes} bytes of content"))?;
     let zstd = |code| zstd::zstd_safe::get_error_name(code).to_owned();
     let mut context = zstd::zstd_safe::DCtx::create();
@@ -115,4 +127,19 @@ pub(super) fn decode_bytes(frame: &[u8], content_bytes: u64, base: Option<&[u8]>
     }
     context.decompress(&mut content, frame).map_err(zstd)?;
     Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+
+    #[test]
+    fn a_declared_length_gets_no_memory_that_the_frame_cannot_fill() {
+        let frame = zstd::bulk::compress(&[7; 1000], 3).unwrap();
+        assert_eq!(decode_bytes(&frame, 1000, None).unwrap(), [7; 1000]);
+        let error = decode_bytes(&frame, u64::from(u32::MAX), None).unwrap_err();
+        assert!(error.contains("its frame can hold"), "{error}");
+    }
 }

@@ -39,6 +39,21 @@ pub enum Error {
         /// Why not the second.
         head1: String,
     },
+    /// The newest snapshot cannot be opened, and a commit would overwrite its head.
+    #[error(
+        "{path}: snapshot {generation} cannot be opened: {cause}; writing would go on from snapshot {opened} and lose \
+         what came after: run `cratehold repair` first"
+    )]
+    Hidden {
+        /// The folder.
+        path: String,
+        /// The snapshot that its head names.
+        generation: u64,
+        /// The snapshot that can be opened.
+        opened: u64,
+        /// Why not the newer.
+        cause: String,
+    },
     /// Another process writes.
     #[error("{path}: another cratehold is writing to this archive; wait for it to end and run this again")]
     Locked {
@@ -81,6 +96,9 @@ pub enum Error {
         /// What is wrong.
         cause: String,
     },
+    /// The archive is not the one that a root or key stands for.
+    #[error("{0}")]
+    Untrusted(String),
     /// A crate file that cannot be taken in.
     #[error("{0}")]
     Rejected(String),

@@ -107,7 +107,31 @@ impl Archive {
         })
     }
 
-    fn with_head(medium: Arc<dyn Medium>, head: Head) -> Result<Archive, Error> {
+    /// That no newer head than this snapshot's could be read: its files were on the
+    /// medium before it was, so that they cannot be used now is no crash but damage.
+    pub(super) fn check_newest(&self) -> Result<(), Error> {
+        for name in HEAD_NAMES {
+            let head = match self.medium.read(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => Head::decode(&other.map_err(Error::io(name))?),
+            };
+            if let Ok(head) = head
+                && head.generation > self.head.generation
+            {
+                let generation = head.generation;
+                let cause = Archive::with_head(self.medium.clone(), head).err();
+                return Err(Error::Hidden {
+                    path: self.medium.describe(),
+                    generation,
+                    opened: self.head.generation,
+                    cause: cause.map_or_else(|| "it could not be read a moment ago".into(), |error| error.to_string()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn with_head(medium: Arc<dyn Medium>, head: Head) -> Result<Archive, Error> {
         for pack in &head.packs {
             let name = pack_name(pack.pack);
             let bytes = medium.len(&name).map_err(Error::io(&name))?;

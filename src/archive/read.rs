@@ -42,6 +42,28 @@ impl Archive {
         tar_of(&entry, &meta, content)
     }
 
+    /// As [`Archive::read_tar`], of a crate file that has been rebuilt and checked
+    /// against its digest: for archives that a stranger may have made, whose own
+    /// checksums prove nothing. Takes as long as [`Archive::read_crate`].
+    ///
+    /// # Errors
+    /// When it is not held, or not what its digest says.
+    pub fn read_checked_tar(&self, digest: &Digest) -> Result<Arc<Vec<u8>>, Error> {
+        let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
+        let (meta, content) = self.decode(&entry, &|_| None)?;
+        checked_tar_of(&entry, &meta, content)
+    }
+
+    /// As [`Archive::read_tars`], each checked as in [`Archive::read_checked_tar`].
+    pub fn read_checked_tars(&self, digests: &[Digest], threads: usize, visit: &Visit<'_, Arc<Vec<u8>>>) {
+        self.walk_contents(self.entries_of(digests, visit), threads, &|entry, decoded| {
+            visit(
+                &entry.digest,
+                decoded.and_then(|(meta, content)| checked_tar_of(entry, &meta, content)),
+            );
+        });
+    }
+
     /// Calls `visit` with the tar of each of `digests`, on `threads` threads and in
     /// no order that could be relied on: much faster than one after the other.
     pub fn read_tars(&self, digests: &[Digest], threads: usize, visit: &Visit<'_, Arc<Vec<u8>>>) {
@@ -100,6 +122,11 @@ impl Archive {
 /// The crate file of decoded content, checked against its digest.
 pub(super) fn rebuild(entry: &Entry, meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, Error> {
     redo(meta, content).map_err(|cause| chain::blob_error(entry, Some(meta), cause))
+}
+
+fn checked_tar_of(entry: &Entry, meta: &RecordMeta, content: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {
+    rebuild(entry, meta, &content)?;
+    tar_of(entry, meta, content)
 }
 
 /// The tar of decoded content, which may be a crate file stored as it came.

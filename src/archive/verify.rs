@@ -1,16 +1,17 @@
 //! Checking that everything that is held can be given back.
 
 use super::{Archive, Error, chain, encode, read};
-use crate::format::head::Head;
-use crate::format::index::Entry;
-use crate::format::manifest_write::{ChainHasher, each_event};
-use crate::format::pack::{PackHeader, RecordMeta};
+use crate::format::index::{Entry, EntryKind};
+use crate::format::pack::RecordMeta;
 use crate::ids::Digest;
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+/// Content bytes between two looks at whether to stop.
+const ROUND_BYTES: u64 = 256 << 20;
 
 /// How deep to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,13 +24,76 @@ pub enum Depth {
     Full,
 }
 
+/// Bytes of a file of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, relative to the archive.
+    pub file: String,
+    /// Where they begin.
+    pub offset: u64,
+    /// How many.
+    pub bytes: u64,
+}
+
+impl Place {
+    pub(super) fn of(file: &str, offset: u64, bytes: u64) -> Place {
+        let file = file.to_owned();
+        Place { file, offset, bytes }
+    }
+}
+
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The release it hurts, if it can be told.
     pub release: Option<String>,
+    /// The bytes among which the damage is, if it can be told.
+    pub place: Option<Place>,
     /// What is wrong and where.
     pub message: String,
+}
+
+/// How far through the packs: everything before it has been checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The pack.
+    pub pack: u32,
+    /// Offset of a record in it.
+    pub offset: u32,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.pack, self.offset)
+    }
+}
+
+impl FromStr for Position {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Position, String> {
+        let parsed = text.split_once(':').and_then(|(pack, offset)| {
+            let (pack, offset) = (pack.parse().ok()?, offset.parse().ok()?);
+            Some(Position { pack, offset })
+        });
+        parsed.ok_or_else(|| format!("`{text}` is not a position: expected PACK:OFFSET, such as 3:1048576"))
+    }
+}
+
+/// What to verify.
+pub struct VerifyOptions<'a> {
+    /// How deep to look.
+    pub depth: Depth,
+    /// On how many threads.
+    pub threads: usize,
+    /// Of all objects, the percentage to check, chosen at random; none for all.
+    pub sample_percent: Option<f64>,
+    /// Pass over what lies before this.
+    pub from: Option<Position>,
+    /// Asked now and then whether to end early.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Hears the content bytes of each object done.
+    pub progress: &'a (dyn Fn(u64) + Sync),
 }
 
 /// What was checked and what is wrong.
@@ -39,9 +103,14 @@ pub struct VerifyReport {
     pub objects: u64,
     /// Content bytes decoded.
     pub content_bytes: u64,
+    /// Where to go on, if it was stopped.
+    pub stopped_at: Option<Position>,
     /// Everything found wrong.
     pub problems: Vec<Problem>,
 }
+
+/// Hears what became of each object: its record and the content bytes read.
+type Note<'a> = dyn Fn(&Entry, Result<(RecordMeta, u64), Error>) + Sync + 'a;
 
 impl Archive {
     /// Checks the archive on `threads` threads; `progress` hears the content
@@ -50,38 +119,87 @@ impl Archive {
     /// # Errors
     /// Only when it cannot be gone on with; damage is in the report.
     pub fn verify(&self, depth: Depth, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<VerifyReport, Error> {
-        let mut report = VerifyReport::default();
-        self.verify_heads(&mut report);
-        self.verify_segments(&mut report);
-        self.verify_pack_headers(&mut report);
-        let (Ok(entries), Ok(names)) = (self.entries(), self.names()) else {
-            return Ok(report);
+        self.verify_part(&VerifyOptions {
+            depth,
+            threads,
+            sample_percent: None,
+            from: None,
+            stop: &|| false,
+            progress,
+        })
+    }
+
+    /// As [`Archive::verify`], of all or a part of the objects, until told to stop. Heads,
+    /// segments and pack headers are always checked whole.
+    ///
+    /// # Errors
+    /// As [`Archive::verify`].
+    pub fn verify_part(&self, options: &VerifyOptions<'_>) -> Result<VerifyReport, Error> {
+        let mut report = VerifyReport {
+            problems: self.verify_structure(),
+            ..VerifyReport::default()
         };
+        let is_sound = report.problems.is_empty();
+        let names = self.names();
+        let mut entries = self.readable_entries();
+        if !is_sound {
+            report.problems.extend(self.lost_to_the_index(&names, &entries));
+        }
+        if let Some(from) = options.from {
+            entries.retain(|entry| position(entry) >= from);
+        }
+        if let Some(percent) = options.sample_percent {
+            entries.retain(|_| fastrand::f64() * 100.0 < percent);
+        }
+        entries.sort_by_key(position);
         let shared = Mutex::new(report);
-        let note = |entry: &Entry, result: Result<u64, Error>| {
+        let note = |entry: &Entry, result: Result<(RecordMeta, u64), Error>| {
+            let history = match &result {
+                Ok((meta, _)) if !is_sound => self.history_of(meta).err(),
+                _ => None,
+            };
             let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
             report.objects += 1;
+            let mut problem = |release: Option<String>, place, error: Error| {
+                let message = error.to_string();
+                report.problems.push(Problem {
+                    release,
+                    place,
+                    message,
+                });
+            };
             match result {
-                Ok(bytes) => report.content_bytes += bytes,
-                Err(error) => report.problems.push(Problem {
-                    release: names.get(&entry.digest).cloned(),
-                    message: error.to_string(),
-                }),
+                Ok((meta, bytes)) => {
+                    if let Some(error) = history {
+                        problem(Some(format!("{}@{}", meta.name, meta.version)), None, error);
+                    }
+                    report.content_bytes += bytes;
+                }
+                Err(error) => {
+                    let pack = super::open::pack_name(entry.pack);
+                    let place = Place::of(&pack, u64::from(entry.record_offset), u64::from(entry.record_bytes));
+                    problem(names.get(&entry.digest).cloned(), Some(place), error);
+                }
             }
             drop(report);
-            progress(u64::from(entry.content_bytes));
+            (options.progress)(u64::from(entry.content_bytes));
         };
-        if depth == Depth::Quick {
-            in_parallel(&entries, threads, |entry| {
-                note(entry, chain::read_record(&*self.medium, entry).map(|_| 0));
+        let mut rest = &entries[..];
+        while let Some(first) = rest.first() {
+            if (options.stop)() {
+                let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                report.stopped_at = Some(position(first));
+                break;
+            }
+            let mut round_bytes = 0;
+            let round = rest.iter().take_while(|entry| {
+                let goes_on = round_bytes < ROUND_BYTES;
+                round_bytes += u64::from(entry.content_bytes);
+                goes_on
             });
-        } else {
-            self.walk_contents(entries, threads, &|entry, decoded| {
-                note(
-                    entry,
-                    decoded.and_then(|(meta, content)| check_content(entry, &meta, &content, depth)),
-                );
-            });
+            let (round, behind) = rest.split_at(round.count());
+            rest = behind;
+            self.verify_round(round, options, &note);
         }
         let mut report = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         report
@@ -90,144 +208,67 @@ impl Archive {
         Ok(report)
     }
 
-    /// A head that cannot be used hides a snapshot: the one before it is opened, and
-    /// nobody would know. [R 4.7]
-    fn verify_heads(&self, report: &mut VerifyReport) {
-        for name in super::open::HEAD_NAMES {
-            let head = match self.medium.read(name) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => Err(error.to_string()),
-                Ok(bytes) => Head::decode(&bytes).map_err(|damage| damage.to_string()),
-            };
-            let cause = match head {
-                Ok(head) if head.generation <= self.head.generation => continue,
-                // A writer may have committed since this snapshot was opened.
-                Ok(head) => match Archive::open_on(self.medium.clone()) {
-                    Ok(now) if now.head.generation >= head.generation => continue,
-                    _ => format!("its snapshot {} cannot be opened", head.generation),
-                },
-                Err(cause) => cause,
-            };
-            let (folder, opened) = (self.medium.describe(), self.head.generation);
-            report.problems.push(Problem {
-                release: None,
-                message: format!(
-                    "{folder}/{name}: {cause}; snapshot {opened} was opened instead \
-                     (a crash during a commit leaves this too, and the next commit mends it)"
-                ),
+    fn verify_round(&self, entries: &[Entry], options: &VerifyOptions<'_>, note: &Note<'_>) {
+        if options.depth == Depth::Quick {
+            in_parallel(entries, options.threads, |entry| {
+                note(
+                    entry,
+                    chain::read_record(&*self.medium, entry).map(|record| (record.meta, 0)),
+                );
+            });
+        } else {
+            self.walk_contents(entries.to_vec(), options.threads, &|entry, decoded| {
+                let checked = decoded.and_then(|(meta, content)| {
+                    let bytes = check_content(entry, &meta, &content, options.depth)?;
+                    Ok((meta, bytes))
+                });
+                note(entry, checked);
             });
         }
     }
 
-    /// No read needs a pack's header, but a rebuild from the packs would. [R 10.8]
-    fn verify_pack_headers(&self, report: &mut VerifyReport) {
-        for pack in &self.head.packs {
-            let name = super::open::pack_name(pack.pack);
-            let header = self
-                .medium
-                .read_at(&name, 0, pack.bytes.min(HEADER_READ_BYTES) as usize)
-                .map_err(|error| error.to_string())
-                .and_then(|bytes| PackHeader::decode(&bytes).map_err(|damage| damage.to_string()));
-            if let Err(cause) = header {
-                let message = format!("{}/{name}: {cause}", self.medium.describe());
-                report.problems.push(Problem { release: None, message });
+    /// Every object held, as far as the index can be read.
+    fn readable_entries(&self) -> Vec<Entry> {
+        let mut entries = BTreeMap::new();
+        for segment in &self.indexes {
+            for entry in segment.entries().filter_map(Result::ok) {
+                entries.insert(entry.digest, entry);
             }
         }
+        let held = entries.into_values().filter(|entry| entry.kind != EntryKind::Purged);
+        held.collect()
     }
 
-    fn verify_segments(&self, report: &mut VerifyReport) {
-        let mut problem = |message: String| report.problems.push(Problem { release: None, message });
-        let segments = (0..self.indexes.len())
-            .map(|i| {
-                (
-                    self.index_path(i),
-                    super::open::index_name(self.head.indexes[i].generation),
-                    self.head.indexes[i].sha256,
-                )
+    /// Releases whose place the index can no longer tell.
+    fn lost_to_the_index(&self, names: &HashMap<Digest, String>, entries: &[Entry]) -> Vec<Problem> {
+        let readable: std::collections::HashSet<Digest> = entries.iter().map(|entry| entry.digest).collect();
+        let lost = names.iter().filter(|(digest, _)| !readable.contains(digest));
+        lost.filter_map(|(digest, name)| {
+            let error = self.find(digest).err()?;
+            Some(Problem {
+                release: Some(name.clone()),
+                place: None,
+                message: error.to_string(),
             })
-            .chain((0..self.manifests.len()).map(|i| {
-                let entry = &self.head.manifests[i];
-                (
-                    self.manifest_path(i),
-                    super::open::manifest_name(entry.generation),
-                    entry.sha256,
-                )
-            }));
-        for (path, name, sha256) in segments {
-            match self.medium.open_sealed(&name) {
-                Ok(bytes) if Sha256::digest(bytes.as_ref())[..] == sha256[..] => {}
-                Ok(_) => problem(format!("{path}: its SHA-256 is not the one in the head")),
-                Err(error) => problem(format!("{path}: {error}")),
-            }
-        }
-        for (i, segment) in self.indexes.iter().enumerate() {
-            if let Err(damage) = segment.verify() {
-                problem(format!("{}: {damage}", self.index_path(i)));
-            }
-        }
-        if let Err(message) = self.verify_chain() {
-            problem(message);
-        }
+        })
+        .collect()
     }
 
-    /// Recomputes the hash of every transaction up to the root. [R 7.4]
-    fn verify_chain(&self) -> Result<(), String> {
-        let mut parent = [0; 32];
-        for (i, segment) in self.manifests.iter().enumerate() {
-            let path = self.manifest_path(i);
-            let fail = |what: String| format!("{path}: {what}");
-            segment.verify_pages().map_err(|damage| fail(damage.to_string()))?;
-            let transactions = segment.transactions().map_err(|damage| fail(damage.to_string()))?;
-            let mut hashers: BTreeMap<u64, ChainHasher> = transactions
-                .iter()
-                .map(|transaction| (transaction.generation, ChainHasher::new(transaction)))
-                .collect();
-            let mut strays = 0u64;
-            each_event(segment, |name, event, text| match hashers.get_mut(&event.generation) {
-                Some(hasher) => {
-                    hasher.event(
-                        name,
-                        event.kind,
-                        event.yanked,
-                        event.version,
-                        event.digest,
-                        text.as_deref(),
-                    );
-                }
-                None => strays += 1,
-            })
-            .map_err(|damage| fail(damage.to_string()))?;
-            if strays > 0 {
-                return Err(fail(format!("{strays} events belong to no transaction")));
-            }
-            for transaction in transactions {
-                let hash = hashers.remove(&transaction.generation).map(ChainHasher::finish);
-                if transaction.parent != parent || hash != Some(transaction.hash) {
-                    let generation = transaction.generation;
-                    return Err(fail(format!("the hash chain breaks at snapshot {generation}")));
-                }
-                parent = transaction.hash;
-            }
+    /// Reads what the manifest says of the release of a record.
+    fn history_of(&self, meta: &RecordMeta) -> Result<(), Error> {
+        match self.release_state(&meta.name, &meta.version)? {
+            Some(release) => self.line(&release).map(drop),
+            None => Ok(()),
         }
-        if parent == self.head.root {
-            return Ok(());
-        }
-        Err("the head's root hash is not that of the newest transaction".into())
-    }
-
-    fn names(&self) -> Result<HashMap<Digest, String>, Error> {
-        let mut names = HashMap::new();
-        for state in self.crates()? {
-            for release in &state.releases {
-                names.insert(release.digest, format!("{}@{}", state.name, release.version));
-            }
-        }
-        Ok(names)
     }
 }
 
-/// More than any pack header takes.
-const HEADER_READ_BYTES: u64 = 4096;
+fn position(entry: &Entry) -> Position {
+    Position {
+        pack: entry.pack,
+        offset: entry.record_offset,
+    }
+}
 
 /// Checks what decoding has not: that an engine gives the crate file again.
 fn check_content(entry: &Entry, meta: &RecordMeta, content: &[u8], depth: Depth) -> Result<u64, Error> {

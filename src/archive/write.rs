@@ -9,6 +9,7 @@ use crate::format::manifest_write::{Event, Events};
 use crate::format::pack::{self, PackHeader, RecordMeta};
 use crate::ids::Digest;
 use crate::store::{DiskMedium, Medium};
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
@@ -16,6 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A pack that has reached this is sealed. FAT32 ends at 4 GiB.
 const PACK_LIMIT_BYTES: u64 = 1 << 30;
+
+/// The files for people.
+const GUIDES: [(&str, &str); 4] = [
+    ("README.txt", super::README_TXT),
+    ("format-1.md", super::SPEC),
+    ("engines.md", super::ENGINES),
+    ("reader.py", super::READER_PY),
+];
 
 /// What a commit says of itself in the chain of transactions.
 #[derive(Debug, Clone, Default)]
@@ -65,14 +74,28 @@ impl Writer {
     pub fn open_on(medium: Arc<dyn Medium>) -> Result<Writer, Error> {
         let path = medium.describe();
         medium.create_folder("").map_err(Error::io(&path))?;
+        let files = medium.list("").map_err(Error::io(&path))?;
         medium.lock().map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Locked { path: path.clone() },
             _ => Error::io(format!("{path}/lock"))(error),
         })?;
         let archive = match Archive::open_on(medium.clone()) {
-            Err(Error::NotAnArchive { .. }) => create(&medium)?,
+            Err(Error::NotAnArchive { .. }) => create(&medium, &files)?,
+            // A crash while the archive was being made: nothing was ever committed to it.
+            Err(Error::NoHead { .. }) if is_empty(&*medium)? => create(&medium, &files)?,
             other => other?,
         };
+        archive.check_newest()?;
+        // A writer that was killed or failed may have left the heads in the system's memory
+        // only. They must be on the medium before the next commit overwrites one of them,
+        // and before it makes segments with names that a head taken back has used.
+        for name in HEAD_NAMES {
+            match medium.sync(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.map_err(Error::io(name))?,
+            }
+        }
+        medium.sync_folder("").map_err(Error::io(&path))?;
         if archive.head.write_features != 0 {
             return Err(Error::ReadOnly {
                 path,
@@ -185,6 +208,69 @@ impl Writer {
         Ok(())
     }
 
+    /// The archive's files.
+    pub(super) fn medium(&self) -> &dyn Medium {
+        &*self.medium
+    }
+
+    /// Every object held, committed or not, in no particular order.
+    ///
+    /// # Errors
+    /// When an index is damaged.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let state = self.state();
+        let mut entries = state.archive.entries()?;
+        entries.retain(|entry| !state.entries.contains_key(&entry.digest));
+        let pending = state.entries.values();
+        entries.extend(pending.filter(|entry| entry.kind != EntryKind::Purged));
+        Ok(entries)
+    }
+
+    /// The packs that the next head will name, as they are now.
+    pub(super) fn packs(&self) -> Vec<PackEntry> {
+        self.state().packs.clone()
+    }
+
+    /// Seals the newest pack: what is appended from now on goes into a new one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn begin_pack(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        state.check_usable()?;
+        state.new_pack(&*self.medium)
+    }
+
+    /// Holds an object no longer, from the next commit on. [R 6.6]
+    pub(super) fn forget(&self, digest: Digest) {
+        let gone = Entry {
+            digest,
+            pack: 0,
+            record_offset: 0,
+            record_bytes: 0,
+            crate_bytes: 0,
+            content_bytes: 0,
+            chain_bytes: 0,
+            kind: EntryKind::Purged,
+            engine: 0,
+            chain_depth: 0,
+        };
+        self.state().entries.insert(digest, gone);
+    }
+
+    /// Commits even if nothing is new: then both heads name the same files, and all
+    /// that only the older one named is removed. [R 10.6]
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub fn settle(&self, info: &CommitInfo) -> Result<u64, Error> {
+        let mut state = self.state();
+        state.check_usable()?;
+        let result = state.commit(&self.medium, info);
+        state.failed = result.as_ref().err().map(Error::to_string);
+        result
+    }
+
     /// Whether this writer can still be used.
     ///
     /// # Errors
@@ -219,20 +305,38 @@ impl Writer {
     }
 }
 
-fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
+/// Whether no commit was ever begun here.
+fn is_empty(medium: &dyn Medium) -> Result<bool, Error> {
+    for folder in ["packs", "index", "manifest"] {
+        if !medium.list(folder).map_err(Error::io(folder))?.is_empty() {
+            return Ok(false);
+        }
+    }
+    match medium.len(HEAD_NAMES[1]) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Error::io(HEAD_NAMES[1])(error)),
+        Ok(_) => Ok(false),
+    }
+}
+
+/// Makes an empty archive; `files` lay in the folder before it was locked.
+fn create(medium: &Arc<dyn Medium>, files: &[(String, u64)]) -> Result<Archive, Error> {
     let path = medium.describe();
+    // The lock's name comes first and for good: files of these names are ours to
+    // replace only where it is, for then a crash left them.
+    medium.sync_folder("").map_err(Error::io(&path))?;
+    let has = |name: &str| files.iter().any(|(file, _)| file == name);
+    if let Some((name, _)) = GUIDES.iter().find(|(name, _)| has(name) && !has("lock")) {
+        return Err(Error::Rejected(format!(
+            "{path}: has a file `{name}`, which an archive would replace; choose an empty folder"
+        )));
+    }
     for folder in ["packs", "index", "manifest"] {
         medium
             .create_folder(folder)
             .map_err(Error::io(format!("{path}/{folder}")))?;
     }
-    let files = [
-        ("README.txt", super::README_TXT),
-        ("format-1.md", super::SPEC),
-        ("engines.md", super::ENGINES),
-        ("reader.py", super::READER_PY),
-    ];
-    for (name, text) in files {
+    for (name, text) in GUIDES {
         replace(&**medium, name, text.as_bytes())?;
     }
     let mut archive_id = [0; 16];
@@ -256,30 +360,49 @@ fn create(medium: &Arc<dyn Medium>) -> Result<Archive, Error> {
 }
 
 /// Writes a file that no head names yet, in place of what a crash may have left.
-fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
     segments::remove_leftover(medium, name)?;
     medium.create(name).map_err(Error::io(name))?;
     medium.write_at(name, 0, bytes).map_err(Error::io(name))?;
     medium.sync(name).map_err(Error::io(name))
 }
 
+/// The file of a generation's head. [R 4.1]
+fn head_name(generation: u64) -> &'static str {
+    HEAD_NAMES[(generation % 2) as usize]
+}
+
 /// The only commit point. [R 10.5]
-fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
-    let name = HEAD_NAMES[(head.generation % 2) as usize];
-    let created = match medium.create(name) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io(name)(error)),
-        result => result.is_ok(),
+pub(super) fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> {
+    let name = head_name(head.generation);
+    let before = match medium.read(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other.map_err(Error::io(name))?),
     };
-    medium.write_at(name, 0, &head.encode()).map_err(Error::io(name))?;
-    medium.sync(name).map_err(Error::io(name))?;
+    if before.is_none() {
+        medium.create(name).map_err(Error::io(name))?;
+    }
+    let written = medium
+        .write_at(name, 0, &head.encode())
+        .and_then(|()| medium.sync(name));
+    if let Err(error) = written {
+        // The system may show the new head though the medium has it not, nor ever will;
+        // whoever opens the archive next must not build on it.
+        let _ = match &before {
+            Some(before) => medium.write_at(name, 0, before),
+            None => medium.remove(name),
+        };
+        return Err(Error::io(name)(error));
+    }
     // The second head appears with the first commit; its name must outlive a crash too.
-    if created {
+    // That of the first is synced by every writer when it opens the archive.
+    if before.is_none() && head.generation > 0 {
         medium.sync_folder("").map_err(Error::io(medium.describe()))?;
     }
     Ok(())
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -396,7 +519,9 @@ impl State {
             ..old.clone()
         };
         write_head(&**medium, &head)?;
-        let previous = std::mem::replace(&mut self.archive, Archive::open_on(medium.clone())?);
+        // This very head: an error in reading must not lead back to the one before.
+        let archive = Archive::with_head(medium.clone(), head)?;
+        let previous = std::mem::replace(&mut self.archive, archive);
         self.entries.clear();
         self.dropped.clear();
         self.sweep(&**medium, &previous.head);
@@ -436,6 +561,15 @@ impl State {
             }
         }
     }
+}
+
+pub(super) fn publish(medium: &dyn Medium, name: String, generation: u64, bytes: &[u8]) -> Result<SegmentEntry, Error> {
+    replace(medium, &name, bytes)?;
+    Ok(SegmentEntry {
+        generation,
+        bytes: bytes.len() as u64,
+        sha256: Sha256::digest(bytes).into(),
+    })
 }
 
 pub(super) fn entry_of(meta: &RecordMeta, pack: u32, offset: u64, record_bytes: u64) -> Entry {

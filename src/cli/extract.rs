@@ -2,13 +2,13 @@
 
 use super::as_of::{self, AsOf};
 use super::{CommandResult, select, threads};
-use cratehold::archive::{Archive, tar_files, unpack_tar};
+use cratehold::archive::{Archive, Error, tar_files, unpack_tar};
 use cratehold::ids::{Digest, Release};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -30,6 +30,10 @@ pub struct Args {
     /// The checksum, where one version was published with more than one.
     #[arg(long, value_name = "HEX")]
     sha256: Option<Digest>,
+    /// Trust the archive's own checksums for trees and files: do not rebuild each
+    /// `.crate` to check its SHA-256. Faster; for archives that you made yourself.
+    #[arg(long)]
+    unchecked: bool,
     /// As the registry was at this snapshot, day or instant.
     #[arg(long, value_name = "SNAP|DATE")]
     as_of: Option<AsOf>,
@@ -59,9 +63,9 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
 
 fn one(archive: &Archive, args: &Args, release: &Release, digest: &Digest) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(target) = &args.unpack {
-        unpack_tar(&archive.read_tar(digest)?, release, target)?;
+        unpack_tar(&tar(archive, args, digest)?, release, target)?;
     } else if let Some(path) = &args.file {
-        print_file(&archive.read_tar(digest)?, path, release)?;
+        print_file(&tar(archive, args, digest)?, path, release)?;
     } else {
         let bytes = archive.read_crate(digest)?;
         match &args.output {
@@ -71,6 +75,13 @@ fn one(archive: &Archive, args: &Args, release: &Release, digest: &Digest) -> Re
         }
     }
     Ok(())
+}
+
+fn tar(archive: &Archive, args: &Args, digest: &Digest) -> Result<Arc<Vec<u8>>, Error> {
+    match args.unchecked {
+        true => archive.read_tar(digest),
+        false => archive.read_checked_tar(digest),
+    }
 }
 
 /// All of them at once, each base decoded as few times as can be. One that fails
@@ -87,16 +98,22 @@ fn many(archive: &Archive, args: &Args) -> CommandResult {
     }
     let digests: Vec<Digest> = releases.keys().copied().collect();
     match &args.unpack {
-        Some(target) => archive.read_tars(&digests, threads(), &|digest, tar| {
-            for release in &releases[digest] {
-                let unpacked = tar.as_ref().map(|tar| unpack_tar(tar, release, target));
-                match unpacked {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => fail(error.to_string()),
-                    Err(error) => fail(error.to_string()),
+        Some(target) => {
+            let unpack = |digest: &Digest, tar: Result<Arc<Vec<u8>>, Error>| {
+                for release in &releases[digest] {
+                    let unpacked = tar.as_ref().map(|tar| unpack_tar(tar, release, target));
+                    match unpacked {
+                        Ok(Ok(_)) => {}
+                        Ok(Err(error)) => fail(error.to_string()),
+                        Err(error) => fail(error.to_string()),
+                    }
                 }
+            };
+            match args.unchecked {
+                true => archive.read_tars(&digests, threads(), &unpack),
+                false => archive.read_checked_tars(&digests, threads(), &unpack),
             }
-        }),
+        }
         None => archive.read_crates(&digests, threads(), &|digest, bytes| {
             for release in &releases[digest] {
                 let written = bytes.as_ref().map(|bytes| write_file(&crate_path(release), bytes));

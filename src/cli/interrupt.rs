@@ -7,6 +7,11 @@ pub const INTERRUPTED: u8 = 130;
 
 /// The first Ctrl-C asks to stop, the second one does not ask.
 pub fn stop_on_ctrl_c(stop: &Stop) -> Result<(), ctrlc::Error> {
+    on_ctrl_c(stop, "storing what has arrived")
+}
+
+/// As [`stop_on_ctrl_c`], saying that `what` comes first.
+pub fn on_ctrl_c(stop: &Stop, what: &'static str) -> Result<(), ctrlc::Error> {
     let stop = stop.clone();
     let mut asked = false;
     ctrlc::set_handler(move || {
@@ -15,7 +20,7 @@ pub fn stop_on_ctrl_c(stop: &Stop) -> Result<(), ctrlc::Error> {
             std::process::exit(i32::from(INTERRUPTED));
         }
         asked = true;
-        eprintln!("\nstopping: storing what has arrived; Ctrl-C again stops at once");
+        eprintln!("\nstopping: {what}; Ctrl-C again stops at once");
         stop.set();
     })
 }

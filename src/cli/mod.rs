@@ -19,15 +19,21 @@ macro_rules! say {
 mod as_of;
 mod diff;
 mod extract;
+mod gc;
 mod import;
 mod info;
 mod inspect;
 mod interrupt;
 mod list;
 mod log;
+mod repair;
+mod root;
 mod select;
+mod sign;
+mod size;
 mod stats;
 mod sync;
+mod trust;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -65,6 +71,14 @@ enum Command {
     Stats(stats::Args),
     /// Check that everything held can be given back.
     Verify(verify::Args),
+    /// The hash that fixes all that the archive tells of releases.
+    Root(root::Args),
+    /// Sign the root hash with a minisign key, or make such a key.
+    Sign(sign::Args),
+    /// Put right what is damaged, from other places that have it.
+    Repair(repair::Args),
+    /// Remove what no snapshot needs, after showing it.
+    Gc(gc::Args),
     /// What is on disk, in words, for people who debug.
     Inspect(inspect::Args),
 }
@@ -84,10 +98,14 @@ pub fn run() -> ExitCode {
         Command::Import(args) => import::run(&archive, args),
         Command::Diff(args) => diff::run(&archive, args),
         Command::Extract(args) => extract::run(&archive, args),
+        Command::Gc(args) => gc::run(&archive, args),
         Command::Info(args) => info::run(&archive, args),
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
         Command::Log(args) => log::run(&archive, args),
+        Command::Repair(args) => repair::run(&archive, args),
+        Command::Root(args) => root::run(&archive, args),
+        Command::Sign(args) => sign::run(&archive, args),
         Command::Stats(args) => stats::run(&archive, args),
         Command::Verify(args) => verify::run(&archive, args),
     };
@@ -129,6 +147,25 @@ fn bytes_bar(total: u64) -> indicatif::ProgressBar {
     );
     let bar = indicatif::ProgressBar::new(total);
     style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// Asks before something is lost, unless `yes` has been said already.
+fn confirm(question: &str, yes: bool) -> Result<(), Box<dyn std::error::Error>> {
+    use std::io::{IsTerminal, Write};
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err("nothing was changed: give --yes, since there is no terminal to ask on".into());
+    }
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match matches!(answer.trim(), "y" | "Y" | "yes") {
+        true => Ok(()),
+        false => Err("nothing was changed".into()),
+    }
 }
 
 fn print_line(line: std::fmt::Arguments<'_>) {

@@ -44,18 +44,35 @@ pub struct Args {
     /// markers {crate}, {version}, {prefix}, {lowerprefix} and {sha256-checksum}.
     #[arg(long, value_name = "TEMPLATE")]
     dl: Option<String>,
-    /// Requests at once.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
+    /// Requests at once, and so the most that any one server gets from here.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=512))]
     jobs: u16,
+    /// Take at most so much a second in all, such as 2MB; fewer requests are made at
+    /// once then, so that each gets 32 kB a second.
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    bandwidth: Option<u64>,
+    /// Bytes of memory to work within. Crate files on their way in, and what is made
+    /// of them, get three quarters; single crates that need more pass alone.
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = super::size::parse)]
+    memory: u64,
     /// The zstd level.
     #[arg(long, default_value_t = cratehold::archive::DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
     /// Give up waiting for a server that sends nothing for so long.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
-    /// Refuse crate files longer than this.
-    #[arg(long, value_name = "BYTES", default_value_t = 512 << 20, value_parser = clap::value_parser!(u64).range(1..1 << 32))]
-    max_crate_bytes: u64,
+    /// Give up an answer that is not complete after so much waiting for it, however
+    /// steadily it drips; the next run asks again.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    total_timeout: u64,
+    /// When nothing comes from a server any more, wait so long for it to come back
+    /// before giving up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=86400))]
+    patience: u64,
+    /// Leave out crate files longer than this. Without it, one of more than 512 MiB is
+    /// a failure.
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    max_size: Option<u64>,
     /// Requests for one file before giving up on it in this run.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: u32,
@@ -67,6 +84,10 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// With --bandwidth, each request is to get at least so much: one that gets less
+/// looks like a stalled client to its server.
+const LEAST_BYTES_PER_SECOND: u64 = 32_000;
 
 fn parse_index(text: &str) -> Result<IndexUrl, String> {
     IndexUrl::parse(text).map_err(|error| error.to_string())
@@ -97,10 +118,22 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     options.http.contact = args.contact;
     options.http.idle_timeout = Duration::from_secs(args.timeout);
     options.http.connect_timeout = Duration::from_secs(args.timeout);
+    options.http.total_timeout = Duration::from_secs(args.total_timeout);
+    options.http.bytes_per_second = args.bandwidth;
     options.fetch.jobs = usize::from(args.jobs);
-    options.fetch.max_crate_bytes = args.max_crate_bytes;
+    if let Some(bandwidth) = args.bandwidth {
+        let lines = usize::try_from(bandwidth / LEAST_BYTES_PER_SECOND).unwrap_or(usize::MAX);
+        options.fetch.jobs = options.fetch.jobs.min(lines.max(1));
+    }
+    options.budget_bytes = args.memory / 4 * 3;
+    if let Some(longest) = args.max_size {
+        // The format counts a crate file's bytes in 32 bits.
+        options.fetch.max_crate_bytes = longest.min(u64::from(u32::MAX));
+        options.leave_out_longer = true;
+    }
     options.fetch.policy = RetryPolicy {
         attempts: args.attempts,
+        patience: Duration::from_secs(args.patience),
         ..RetryPolicy::default()
     };
     options.encode = EncodeOptions {
@@ -128,17 +161,24 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     for failure in &report.failures {
         eprintln!("failed: {}: {}", failure.what, failure.cause);
     }
+    let unsaid = report.failed - report.failures.len() as u64;
+    if unsaid > 0 {
+        eprintln!("failed: {unsaid} more");
+    }
+    if let Some(cause) = &report.gave_up {
+        eprintln!("gave up: {cause}");
+    }
     if report.stopped {
         eprintln!("stopped: what had arrived is kept; run the same command again to go on");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    if report.left > 0 && !args.json {
+    if report.left > 0 && report.gave_up.is_none() && !args.json {
         say!(
             "{} releases are listed and not held; run this without --no-download",
             report.left
         );
     }
-    if report.is_complete() || (args.no_download && report.failures.is_empty()) {
+    if report.is_complete() || (args.no_download && report.failed == 0) {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("not everything could be had; the same command tries again just what is missing");
@@ -160,7 +200,7 @@ fn summarize(report: &Report) {
         human(report.downloaded_bytes),
         human(report.stored_bytes),
         report.held,
-        report.failures.len(),
+        report.failed,
         if report.stopped { ", stopped before the end" } else { "" },
         report.snapshot
     );

@@ -3,7 +3,7 @@
 
 use super::manifest::{DIGEST_BIT, EventKind, EventRef, KIND_BITS, TEXT_BIT, YANKED_BIT};
 use super::wire::Cursor;
-use super::{Damaged, manifest_text, u32_at};
+use super::{Damaged, frame, manifest_text, u32_at};
 use crate::ids::Digest;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -397,7 +397,7 @@ impl OpenTexts {
 }
 
 /// One zstd frame that decodes to exactly `raw_bytes`. [R 7.9]
-fn unzstd(frame: &[u8], raw_bytes: u32, what: &'static str) -> Result<Vec<u8>, Damaged> {
+fn unzstd(bytes: &[u8], raw_bytes: u32, what: &'static str) -> Result<Vec<u8>, Damaged> {
     thread_local! {
         // Making one costs more than most frames.
         static ZSTD: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
@@ -410,8 +410,17 @@ fn unzstd(frame: &[u8], raw_bytes: u32, what: &'static str) -> Result<Vec<u8>, D
             raw_bytes,
         ));
     }
+    // Memory is asked for only as far as the frame can fill it. [R 11.2]
+    let expected = match frame::content_bound(bytes) {
+        None => Some("a zstd frame".to_owned()),
+        Some(bound) if u64::from(raw_bytes) > bound => Some(format!("at most {bound} bytes")),
+        Some(_) => None,
+    };
+    if let Some(expected) = expected {
+        return Err(Damaged::new(what, 0, expected, raw_bytes));
+    }
     let bytes = ZSTD
-        .with_borrow_mut(|zstd| zstd.decompress(frame, raw_bytes as usize))
+        .with_borrow_mut(|zstd| zstd.decompress(bytes, raw_bytes as usize))
         .map_err(|error| Damaged::new(what, 0, "a zstd frame", error))?;
     match bytes.len() == raw_bytes as usize {
         true => Ok(bytes),

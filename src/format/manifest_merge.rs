@@ -33,6 +33,9 @@ pub struct Merge<'a, B> {
     failed: bool,
 }
 
+/// The beginning of a key, and a source whose block that begins so is not decoded.
+type Least = (u128, Option<usize>);
+
 /// A segment, the records of one block decoded.
 #[derive(Debug)]
 struct Source<'a, B> {
@@ -88,7 +91,7 @@ impl<'a, B: AsRef<[u8]>> Merge<'a, B> {
 
     /// The least beginning of a key that is still to come, and a source which has not
     /// decoded the block that begins so.
-    fn least(&mut self) -> Result<Option<(u128, Option<usize>)>, (usize, Damaged)> {
+    fn least(&mut self) -> Result<Option<Least>, (usize, Damaged)> {
         let newest = self.newest.peek().map(|((key, _), _)| key_prefix(key));
         let mut least = newest.map(|prefix| (prefix, None));
         for (i, source) in self.sources.iter().enumerate() {
@@ -144,8 +147,8 @@ impl<'a, B: AsRef<[u8]>> Merge<'a, B> {
         };
         let mut all = Vec::new();
         for source in &mut self.sources {
-            if let Some((_, events)) = source.open.pop_front_if(|(front, _)| *front == name) {
-                all.extend(events);
+            if source.open.front().is_some_and(|(front, _)| *front == name) {
+                all.extend(source.open.pop_front().into_iter().flat_map(|(_, events)| events));
             }
         }
         if let Some((_, events)) = self.newest.next_if(|((_, front), _)| **front == *name) {

@@ -3,6 +3,7 @@
 //! Spec section 7, R 7.7 and R 7.8.
 
 use super::Damaged;
+use super::manifest_block::MAX_FRAME_BYTES;
 use super::wire::{self, Cursor};
 use crate::ids::Digest;
 
@@ -133,6 +134,10 @@ pub(super) fn restore(stored: &[u8], name: &str, version: &str, digest: Option<&
             (DIGEST, Some(digest)) => push_hexadecimal(&mut text, digest),
             (DIGEST, None) => return Err(Damaged::new("event text", 0, "a digest to put in", "none")),
             (mark, _) => text.extend_from_slice(FRAGMENTS[usize::from(mark - FIRST_FRAGMENT)].as_bytes()),
+        }
+        if text.len() > MAX_FRAME_BYTES as usize {
+            let expected = format!("at most {MAX_FRAME_BYTES} bytes");
+            return Err(Damaged::new("event text", 0, expected, "more"));
         }
         plain = &plain[at + 1..];
     }

@@ -4,6 +4,7 @@
 //! `[R n]`. No I/O, no clock, no threads: everything takes byte slices, so that
 //! tests and fuzzers can hand it anything.
 
+pub mod frame;
 pub mod head;
 pub mod index;
 mod key;

@@ -34,6 +34,28 @@ pub enum Error {
         /// Bytes of the body that had come.
         found: u64,
     },
+    /// It came, but not to an end.
+    #[error(
+        "{url}: not complete after {limit_seconds} s ({found} bytes); given up for this run, a longer --total-timeout may help"
+    )]
+    Endless {
+        /// What was asked for.
+        url: String,
+        /// How long it was waited for, in seconds.
+        limit_seconds: f64,
+        /// Bytes of the body that had come.
+        found: u64,
+    },
+    /// No connection that can be trusted.
+    #[error(
+        "{url}: no trusted connection: {cause}; check the address and this machine's clock, and set SSL_CERT_FILE to the certificates of a proxy that stands in between"
+    )]
+    Untrusted {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// No connection.
     #[error("{url}: cannot connect: {cause}; check the address, the network and any proxy")]
     Connect {
@@ -61,7 +83,7 @@ pub enum Error {
         found: u64,
     },
     /// A body longer than allowed.
-    #[error("{url}: too long: expected at most {limit_bytes} bytes, found {found}; see --max-crate-bytes")]
+    #[error("{url}: too long: expected at most {limit_bytes} bytes, found {found}; see --max-size")]
     TooLong {
         /// What was asked for.
         url: String,
@@ -113,9 +135,27 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// The last of many failures in a row, after which nothing more was asked for.
+    #[error("nothing comes from the server any more, so the rest was not asked for; last: {0}")]
+    Outage(Box<Error>),
+    /// Not asked for, or not again, because of an [`Error::Outage`].
+    #[error("not asked for: nothing came from the server any more")]
+    GivenUp,
     /// Given up because everyone was asked to stop.
     #[error("stopped before it was done")]
     Stopped,
+}
+
+impl Error {
+    /// Whether the same request may go right a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
+            Error::Timeout { .. } | Error::Connect { .. } | Error::Cut { .. } => true,
+            Error::Transport { transient, .. } => *transient,
+            _ => false,
+        }
+    }
 }
 
 fn advice(status: u16) -> &'static str {

@@ -1,17 +1,18 @@
 //! Fetching crate files: a pool of workers that gives verified bytes or says why not.
 
 use super::error::looks_like_html;
+use super::outage::{Outage, Verdict};
 use super::{Error, Http, Next, RetryPolicy, Stop, workers};
 use crate::ids::{Digest, Release};
 use crossbeam_channel::{Receiver, Sender};
 use sha2::{Digest as _, Sha256};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// How to fetch.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
-    /// Workers, and so requests at once.
+    /// Workers, and so the most requests at once: in all, and to any one host.
     pub jobs: usize,
     /// The longest crate file that is taken.
     pub max_crate_bytes: u64,
@@ -23,7 +24,7 @@ impl Default for FetchOptions {
     /// crates.io takes 10 MiB, and more by exception; nothing near 512 MiB is known.
     fn default() -> FetchOptions {
         FetchOptions {
-            jobs: 16,
+            jobs: 64,
             max_crate_bytes: 512 << 20,
             policy: RetryPolicy::default(),
         }
@@ -62,33 +63,6 @@ pub struct Fetched<T> {
     pub result: Result<Vec<u8>, Error>,
 }
 
-/// The time before which no worker may ask again, set by a server that is asked
-/// too often: if one is to wait, all are.
-#[derive(Debug, Default)]
-struct Gate(Mutex<Option<Instant>>);
-
-impl Gate {
-    fn close_for(&self, delay: Duration) {
-        let until = Instant::now() + delay;
-        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *gate = Some(gate.map_or(until, |already| already.max(until)));
-    }
-
-    /// Waits until it is open; returns whether to stop instead.
-    fn pass(&self, stop: &Stop) -> bool {
-        loop {
-            let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return stop.is_set();
-            }
-            if stop.wait(left) {
-                return true;
-            }
-        }
-    }
-}
-
 /// Where jobs go in, and where they come out.
 pub type Pool<T> = (Sender<Job<T>>, Receiver<Fetched<T>>);
 
@@ -98,9 +72,9 @@ pub type Pool<T> = (Sender<Job<T>>, Receiver<Fetched<T>>);
 /// # Errors
 /// When no thread can be started.
 pub fn fetch_pool<T: Ticket>(http: Http, options: FetchOptions, stop: Stop) -> Result<Pool<T>, Error> {
-    let gate = Arc::new(Gate::default());
+    let outage = Arc::new(Outage::new(options.jobs, options.policy.patience));
     workers(options.jobs.max(1), move |mut job: Job<T>| {
-        let result = fetch(&http, &options, &stop, &gate, &mut job);
+        let result = fetch(&http, &options, &stop, &outage, &mut job);
         Fetched { job, result }
     })
     .map_err(|error| Error::Setting(format!("no thread can be started: {error}; try fewer --jobs")))
@@ -110,37 +84,53 @@ fn fetch<T: Ticket>(
     http: &Http,
     options: &FetchOptions,
     stop: &Stop,
-    gate: &Gate,
+    outage: &Outage,
     job: &mut Job<T>,
 ) -> Result<Vec<u8>, Error> {
-    for failed in 1.. {
-        if gate.pass(stop) {
-            break;
-        }
+    let mut failed = 0;
+    while !outage.pass(stop) {
         let error = match fetch_once(http, options, stop, job) {
-            Ok(bytes) => return Ok(bytes),
+            Ok(bytes) => {
+                outage.answered();
+                return Ok(bytes);
+            }
+            Err(Error::Stopped) => return Err(Error::Stopped),
+            // The server is well, whatever it says of this file.
+            Err(error @ (Error::Missing { .. } | Error::TooLong { .. })) => {
+                outage.answered();
+                return Err(error);
+            }
             Err(error) => error,
         };
-        match options.policy.next(failed, &error, fastrand::f64()) {
-            Next::GiveUp => return Err(error),
-            Next::Wait(delay) => {
-                if matches!(
-                    error,
-                    Error::Status {
-                        status: 429 | 503,
-                        retry_after: Some(_),
-                        ..
-                    }
-                ) {
-                    gate.close_for(delay);
-                }
-                if stop.wait(delay) {
-                    break;
-                }
+        failed += 1;
+        let next = options.policy.next(failed, &error, fastrand::f64());
+        match outage.failed(next != Next::GiveUp || error.is_transient(), Instant::now()) {
+            Verdict::GiveUp => return Err(Error::Outage(Box::new(error))),
+            Verdict::Everyone => {
+                failed -= 1;
+                continue;
             }
+            Verdict::Own => {}
+        }
+        let Next::Wait(delay) = next else { return Err(error) };
+        if matches!(
+            error,
+            Error::Status {
+                status: 429 | 503,
+                retry_after: Some(_),
+                ..
+            }
+        ) {
+            outage.close_for(delay);
+        }
+        if stop.wait(delay) {
+            break;
         }
     }
-    Err(Error::Stopped)
+    Err(match outage.is_given_up() && !stop.is_set() {
+        true => Error::GivenUp,
+        false => Error::Stopped,
+    })
 }
 
 fn fetch_once<T: Ticket>(http: &Http, options: &FetchOptions, stop: &Stop, job: &mut Job<T>) -> Result<Vec<u8>, Error> {

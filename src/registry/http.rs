@@ -4,11 +4,13 @@
 //! decoded.
 
 use super::error::Error;
-use super::{Stop, resolve::RememberingResolver, retry_after};
+use super::pace::{Pace, TooSlow};
+use super::throttle::Throttle;
+use super::{Stop, proxy::proxy_for, resolve::RememberingResolver, retry_after, roots::tls};
 use std::io::Read;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 use ureq::http::HeaderMap;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::DefaultConnector;
 
 const MAX_REDIRECTS: u32 = 5;
@@ -24,10 +26,13 @@ pub struct HttpOptions {
     pub connections: usize,
     /// A connection, TLS included, must be made within this.
     pub connect_timeout: Duration,
-    /// Bytes must come at least this often.
+    /// Bytes must come at least this often, and more than a drip of them.
     pub idle_timeout: Duration,
-    /// One answer must be complete within this, however steadily it drips.
+    /// One answer must be complete after so much waiting for it, however steadily it
+    /// comes. Not for the stream of a git fetch, which is as long as it is.
     pub total_timeout: Duration,
+    /// All answers together take at most so many bytes a second.
+    pub bytes_per_second: Option<u64>,
     /// Whom a server's owner may write to; part of the User-Agent.
     pub contact: Option<String>,
 }
@@ -35,10 +40,11 @@ pub struct HttpOptions {
 impl Default for HttpOptions {
     fn default() -> HttpOptions {
         HttpOptions {
-            connections: 16,
+            connections: 64,
             connect_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
-            total_timeout: Duration::from_secs(3600),
+            total_timeout: Duration::from_secs(1800),
+            bytes_per_second: None,
             contact: None,
         }
     }
@@ -47,16 +53,20 @@ impl Default for HttpOptions {
 /// The client; its connections are shared by all threads.
 #[derive(Debug, Clone)]
 pub struct Http {
-    agent: ureq::Agent,
+    /// For `https://`.
+    secure: ureq::Agent,
+    /// For `http://`.
+    plain: ureq::Agent,
     options: HttpOptions,
+    throttle: Option<Arc<Throttle>>,
 }
 
 impl Http {
     /// A client. Proxies come from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY;
-    /// SSL_CERT_FILE replaces the built-in root certificates.
+    /// SSL_CERT_FILE and SSL_CERT_DIR replace the built-in root certificates.
     ///
     /// # Errors
-    /// When SSL_CERT_FILE or the contact cannot be used.
+    /// When one of these or the contact cannot be used.
     pub fn new(options: HttpOptions) -> Result<Http, Error> {
         let mut user_agent = format!("cratehold/{}", env!("CARGO_PKG_VERSION"));
         if let Some(contact) = options.contact.as_deref().filter(|contact| !contact.is_empty()) {
@@ -67,24 +77,37 @@ impl Http {
             }
             user_agent = format!("{user_agent} ({contact})");
         }
-        let config = ureq::Agent::config_builder()
-            .user_agent(user_agent)
-            .accept_encoding("identity")
-            .http_status_as_error(false)
-            .max_redirects(MAX_REDIRECTS)
-            .max_idle_connections(2 * options.connections)
-            .max_idle_connections_per_host(options.connections)
-            .timeout_resolve(Some(options.connect_timeout))
-            .timeout_connect(Some(options.connect_timeout))
-            .timeout_per_read(Some(options.idle_timeout))
-            .timeout_per_write(Some(options.idle_timeout))
-            .timeout_global(Some(options.total_timeout))
-            .tls_config(tls()?)
-            .build();
+        let tls = tls()?;
+        let agent = |proxy| {
+            let config = ureq::Agent::config_builder()
+                .user_agent(&user_agent)
+                .accept_encoding("identity")
+                .http_status_as_error(false)
+                .max_redirects(MAX_REDIRECTS)
+                .max_idle_connections(2 * options.connections)
+                .max_idle_connections_per_host(options.connections)
+                .timeout_resolve(Some(options.connect_timeout))
+                .timeout_connect(Some(options.connect_timeout))
+                .timeout_per_read(Some(options.idle_timeout))
+                .timeout_per_write(Some(options.idle_timeout))
+                // The header of an answer; its body has a `Pace`.
+                .timeout_recv_response(Some(4 * options.idle_timeout))
+                .proxy(proxy)
+                .tls_config(tls.clone())
+                .build();
+            ureq::Agent::with_parts(config, DefaultConnector::default(), RememberingResolver::default())
+        };
         Ok(Http {
-            agent: ureq::Agent::with_parts(config, DefaultConnector::default(), RememberingResolver::default()),
+            secure: agent(proxy_for("https")?),
+            plain: agent(proxy_for("http")?),
+            throttle: options.bytes_per_second.map(|limit| Arc::new(Throttle::new(limit))),
             options,
         })
+    }
+
+    /// See [`HttpOptions::connections`].
+    pub fn connections(&self) -> usize {
+        self.options.connections
     }
 
     /// Asks for `url`; any status is an answer.
@@ -107,16 +130,20 @@ impl Http {
         headers: &[(String, String)],
         post: Option<&[u8]>,
     ) -> Result<Answer, Error> {
+        let agent = match url.starts_with("https:") {
+            true => &self.secure,
+            false => &self.plain,
+        };
         let response = match post {
             None => {
                 let add =
                     |request: ureq::RequestBuilder<_>, (name, value): &(String, String)| request.header(name, value);
-                headers.iter().fold(self.agent.get(url), add).call()
+                headers.iter().fold(agent.get(url), add).call()
             }
             Some(bytes) => {
                 let add =
                     |request: ureq::RequestBuilder<_>, (name, value): &(String, String)| request.header(name, value);
-                headers.iter().fold(self.agent.post(url), add).send(bytes)
+                headers.iter().fold(agent.post(url), add).send(bytes)
             }
         };
         let response = response.map_err(|error| self.no_answer(url, error))?;
@@ -127,6 +154,8 @@ impl Http {
             headers: parts.headers,
             body,
             idle_timeout: self.options.idle_timeout,
+            total_timeout: self.options.total_timeout,
+            throttle: self.throttle.clone(),
         })
     }
 
@@ -149,39 +178,23 @@ impl Http {
                 cause: format!("the server ended the connection without an answer ({error})"),
                 transient: true,
             },
-            ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Error::Transport {
+            // What rustls says of a certificate comes as this, too.
+            ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Error::Untrusted {
                 url,
                 cause: error.to_string(),
-                transient: false,
+            },
+            ureq::Error::Tls(cause) => Error::Untrusted {
+                url,
+                cause: cause.to_owned(),
+            },
+            ureq::Error::Rustls(error) => Error::Untrusted {
+                url,
+                cause: error.to_string(),
             },
             ureq::Error::Io(error) => connect(error.to_string()),
             other => common(url, other, 0, self.options.idle_timeout),
         }
     }
-}
-
-fn tls() -> Result<TlsConfig, Error> {
-    let builder = TlsConfig::builder();
-    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
-        return Ok(builder.build());
-    };
-    let fail = |cause: String| Error::File {
-        path: format!("SSL_CERT_FILE {}", path.display()),
-        cause,
-    };
-    let pem = std::fs::read(&path).map_err(|error| fail(error.to_string()))?;
-    let mut roots = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(fail(error.to_string())),
-        }
-    }
-    if roots.is_empty() {
-        return Err(fail("expected certificates in PEM form, found none".into()));
-    }
-    Ok(builder.root_certs(RootCerts::from(roots)).build())
 }
 
 fn is_end(error: &std::io::Error) -> bool {
@@ -227,6 +240,8 @@ pub struct Answer {
     headers: HeaderMap,
     body: ureq::Body,
     idle_timeout: Duration,
+    total_timeout: Duration,
+    throttle: Option<Arc<Throttle>>,
 }
 
 impl Answer {
@@ -242,6 +257,7 @@ impl Answer {
 
     /// The headers, one a line, and the body as it comes.
     pub(super) fn into_stream(self) -> (Vec<u8>, Box<dyn Read + Send>) {
+        let throttle = self.throttle;
         let mut lines = Vec::new();
         for (name, value) in &self.headers {
             lines.extend_from_slice(name.as_str().as_bytes());
@@ -249,7 +265,11 @@ impl Answer {
             lines.extend_from_slice(value.as_bytes());
             lines.push(b'\n');
         }
-        (lines, Box::new(self.body.into_reader()))
+        let reader = self.body.into_reader();
+        match throttle {
+            None => (lines, Box::new(reader)),
+            Some(throttle) => (lines, Box::new(Throttled { reader, throttle })),
+        }
     }
 
     /// This answer as the failure that its status says.
@@ -288,10 +308,15 @@ impl Answer {
         // What a server announces is no reason to allocate it all.
         bytes.reserve(announced.unwrap_or(0).min(16 << 20) as usize);
         let mut reader = self.body.as_reader();
+        let mut pace = Pace::new(self.idle_timeout, self.total_timeout);
+        if let Some(throttle) = &self.throttle {
+            chunk.truncate(throttle.piece_bytes());
+        }
         loop {
             if stop.is_set() {
                 return Err(Error::Stopped);
             }
+            let before = Instant::now();
             let count = match reader.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(count) => count,
@@ -306,9 +331,32 @@ impl Answer {
                     ));
                 }
             };
+            let took = before.elapsed();
             let total = (bytes.len() + count) as u64;
             if total > limit_bytes {
                 return Err(too_long(&self.url, total));
+            }
+            if announced.is_none_or(|announced| total < announced) {
+                match pace.note(took, count) {
+                    Ok(()) => {}
+                    Err(TooSlow::Drip) => {
+                        return Err(Error::Timeout {
+                            url: self.url,
+                            phase: format!("next to nothing came for {} s", self.idle_timeout.as_secs_f64()),
+                            found: total,
+                        });
+                    }
+                    Err(TooSlow::Total) => {
+                        return Err(Error::Endless {
+                            url: self.url,
+                            limit_seconds: self.total_timeout.as_secs_f64(),
+                            found: total,
+                        });
+                    }
+                }
+            }
+            if let Some(throttle) = &self.throttle {
+                throttle.pay(count, stop);
             }
             seen(&chunk[..count], total.max(announced.unwrap_or(0)));
             bytes.extend_from_slice(&chunk[..count]);
@@ -321,6 +369,21 @@ impl Answer {
             }),
             _ => Ok(bytes),
         }
+    }
+}
+
+/// A stream that is held to the common limit.
+struct Throttled<R> {
+    reader: R,
+    throttle: Arc<Throttle>,
+}
+
+impl<R: Read> Read for Throttled<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = buffer.len().min(self.throttle.piece_bytes());
+        let count = self.reader.read(&mut buffer[..most])?;
+        self.throttle.pay(count, &Stop::default());
+        Ok(count)
     }
 }
 

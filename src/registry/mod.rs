@@ -13,11 +13,16 @@ mod index;
 mod line;
 mod list;
 mod lockfile;
+mod outage;
+mod pace;
 mod path;
+mod proxy;
 mod resolve;
 mod retry;
+mod roots;
 mod sparse;
 mod stop;
+mod throttle;
 mod workers;
 
 pub use config::{DownloadTemplate, IndexConfig};

@@ -17,6 +17,8 @@ pub struct RetryPolicy {
     pub max_delay: Duration,
     /// A server that asks for more patience than this has to wait for another run.
     pub max_retry_after: Duration,
+    /// When nothing at all comes any more, so long is waited for it to begin again.
+    pub patience: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -28,6 +30,7 @@ impl Default for RetryPolicy {
             first_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(60),
             max_retry_after: Duration::from_secs(600),
+            patience: Duration::from_secs(300),
         }
     }
 }
@@ -47,13 +50,8 @@ impl RetryPolicy {
     pub fn next(&self, failed: u32, error: &Error, jitter: f64) -> Next {
         let (attempts, asked) = match error {
             Error::Checksum { .. } => (self.checksum_attempts, None),
-            Error::Status {
-                status: 408 | 425 | 429 | 500..=599,
-                retry_after,
-                ..
-            } => (self.attempts, *retry_after),
-            Error::Timeout { .. } | Error::Connect { .. } | Error::Cut { .. } => (self.attempts, None),
-            Error::Transport { transient: true, .. } => (self.attempts, None),
+            Error::Status { retry_after, .. } if error.is_transient() => (self.attempts, *retry_after),
+            _ if error.is_transient() => (self.attempts, None),
             _ => return Next::GiveUp,
         };
         if failed >= attempts || asked.is_some_and(|asked| asked > self.max_retry_after) {

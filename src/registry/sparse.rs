@@ -1,8 +1,10 @@
 //! The sparse registry index: one small file a crate, over HTTP, with tags that
 //! spare reading what has not changed.
 
+use super::outage::{Outage, Verdict};
 use super::{CrateFile, Error, Http, IndexConfig, Next, RegistryIndex, RetryPolicy, Stop, index_path};
 use crate::ids::CrateName;
+use std::time::Instant;
 
 /// The longest registry index file that is read. The longest of crates.io has a
 /// few million bytes.
@@ -16,6 +18,7 @@ pub struct SparseIndex {
     url: String,
     registry: String,
     policy: RetryPolicy,
+    outage: Outage,
     stop: Stop,
 }
 
@@ -23,6 +26,7 @@ impl SparseIndex {
     /// The index at `url`, which ends in `/`.
     pub fn new(http: Http, url: &str, policy: RetryPolicy, stop: Stop) -> SparseIndex {
         SparseIndex {
+            outage: Outage::new(http.connections(), policy.patience),
             http,
             url: url.to_owned(),
             registry: format!("sparse+{url}"),
@@ -32,21 +36,36 @@ impl SparseIndex {
     }
 
     fn retrying<T>(&self, request: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-        for failed in 1.. {
-            if self.stop.is_set() {
-                break;
-            }
+        let mut failed = 0;
+        while !self.outage.pass(&self.stop) {
             let error = match request() {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    self.outage.answered();
+                    return Ok(done);
+                }
+                Err(Error::Stopped) => return Err(Error::Stopped),
                 Err(error) => error,
             };
-            match self.policy.next(failed, &error, fastrand::f64()) {
+            failed += 1;
+            let next = self.policy.next(failed, &error, fastrand::f64());
+            match self.outage.failed(error.is_transient(), Instant::now()) {
+                Verdict::GiveUp => return Err(Error::Outage(Box::new(error))),
+                Verdict::Everyone => {
+                    failed -= 1;
+                    continue;
+                }
+                Verdict::Own => {}
+            }
+            match next {
                 Next::Wait(delay) if !self.stop.wait(delay) => {}
                 Next::Wait(_) => break,
                 Next::GiveUp => return Err(error),
             }
         }
-        Err(Error::Stopped)
+        Err(match self.outage.is_given_up() && !self.stop.is_set() {
+            true => Error::GivenUp,
+            false => Error::Stopped,
+        })
     }
 
     fn read(&self, name: &CrateName, tag: Option<&str>) -> Result<CrateFile, Error> {

@@ -109,7 +109,19 @@ impl Medium for DiskMedium {
     }
 
     fn create_folder(&self, folder: &str) -> io::Result<()> {
-        std::fs::create_dir_all(self.path(folder))
+        let path = self.path(folder);
+        let missing: Vec<PathBuf> = path
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .map(Path::to_owned)
+            .collect();
+        std::fs::create_dir_all(&path)?;
+        for made in missing {
+            // The one above may be another's, whose owner has to see to it.
+            let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+            let _ = sync_folder_at(above.unwrap_or(Path::new(".")));
+        }
+        Ok(())
     }
 
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -120,19 +132,8 @@ impl Medium for DiskMedium {
         sync_all(&*self.handle(name, true)?)
     }
 
-    #[cfg(unix)]
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        match File::open(self.path(folder))?.sync_all() {
-            // Some file systems (FAT through FUSE, network mounts) refuse this.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Windows has no such call; NTFS journals its directory entries.
-    #[cfg(not(unix))]
-    fn sync_folder(&self, _folder: &str) -> io::Result<()> {
-        Ok(())
+        sync_folder_at(&self.path(folder))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -161,6 +162,21 @@ impl Medium for DiskMedium {
     fn describe(&self) -> String {
         self.folder.display().to_string()
     }
+}
+
+#[cfg(unix)]
+fn sync_folder_at(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        // Some file systems (FAT through FUSE, network mounts) refuse this.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
+/// Windows has no such call; NTFS journals its directory entries.
+#[cfg(not(unix))]
+fn sync_folder_at(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Data and length of `file` onto the medium.

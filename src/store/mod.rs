@@ -52,7 +52,9 @@ pub trait Medium: Send + Sync + std::fmt::Debug {
     /// `AlreadyExists` when there is one.
     fn create(&self, name: &str) -> io::Result<()>;
 
-    /// Makes a folder, if it is not there.
+    /// Makes a folder, and those above it, where they are missing. The name of one inside
+    /// the archive is on the medium after [`Medium::sync_folder`]; the archive's own (`""`)
+    /// when this returns, as far as the system lets us.
     ///
     /// # Errors
     /// Whatever the operating system says.

@@ -17,12 +17,12 @@
 //! - The budget is exceeded only by that oldest one, when it alone is larger.
 
 use super::listing::Missing;
-use super::{Committer, Error, Failure, Options, Progress, Report};
+use super::{Committer, Error, Failure, MAX_FAILURES, Options, Progress, Report};
 use crate::archive::{self, Arrival, Budget, Outcome, Permit, Writer, ingest};
 use crate::ids::Release;
 use crate::registry::{self, DownloadTemplate, Fetched, Http, Job, Stop, Ticket, fetch_pool, receive, send};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,7 +74,11 @@ struct Asked {
 struct Tally {
     downloaded: u64,
     stored_bytes: u64,
+    failed: u64,
     failures: Vec<Failure>,
+    too_long: u64,
+    left: u64,
+    gave_up: Option<String>,
     wrong_engines: Vec<(Release, String)>,
     fatal: Option<archive::Error>,
 }
@@ -89,6 +93,8 @@ struct Flow<'a> {
     tally: Mutex<Tally>,
     done: AtomicU64,
     bytes: AtomicU64,
+    /// Set when the server has stopped answering: nothing more is asked for.
+    halted: AtomicBool,
 }
 
 /// Fetches and stores all of `missing`.
@@ -117,8 +123,11 @@ pub(super) fn download(
         tally: Mutex::default(),
         done: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
+        halted: AtomicBool::new(false),
     };
-    let (jobs, fetched) = fetch_pool(http, options.fetch.clone(), stop.clone())?;
+    let mut fetch = options.fetch.clone();
+    fetch.jobs = fetch.jobs.min(flow.files.len());
+    let (jobs, fetched) = fetch_pool(http, fetch, stop.clone())?;
     let (arrive, arrivals) = crossbeam_channel::bounded(options.threads.max(1) * 2);
     let (alive, ended) = crossbeam_channel::bounded::<()>(0);
     let committed = std::thread::scope(|scope| {
@@ -147,7 +156,12 @@ pub(super) fn download(
     let tally = flow.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.downloaded += tally.downloaded;
     report.stored_bytes += tally.stored_bytes;
-    report.failures.extend(tally.failures);
+    report.failed += tally.failed;
+    let room = MAX_FAILURES.saturating_sub(report.failures.len());
+    report.failures.extend(tally.failures.into_iter().take(room));
+    report.too_long += tally.too_long;
+    report.left += tally.left;
+    report.gave_up = tally.gave_up;
     report.wrong_engines = tally.wrong_engines;
     match tally.fatal {
         Some(error) => Err(Error::Write(error)),
@@ -189,7 +203,7 @@ impl Flow<'_> {
                     place,
                 },
             };
-            if !send(&jobs, job, self.stop) {
+            if self.halted.load(Ordering::Relaxed) || !send(&jobs, job, self.stop) {
                 break;
             }
         }
@@ -206,8 +220,17 @@ impl Flow<'_> {
                     Some((job.digest, bytes))
                 }
                 // Its place is filled like all that are still to come.
-                Err(registry::Error::Stopped) => return,
+                Err(registry::Error::Stopped | registry::Error::GivenUp) => return,
+                Err(registry::Error::TooLong { .. }) if self.options.leave_out_longer => {
+                    lock(&self.tally).too_long += 1;
+                    None
+                }
                 Err(error) => {
+                    if let registry::Error::Outage(_) = error {
+                        self.halted.store(true, Ordering::Relaxed);
+                        lock(&self.tally).gave_up.get_or_insert_with(|| error.to_string());
+                        return;
+                    }
                     self.fail(&job.release, error.to_string());
                     None
                 }
@@ -226,6 +249,7 @@ impl Flow<'_> {
         while let Some(fetched) = receive(&fetched, self.stop) {
             pass(fetched);
         }
+        let halted = self.halted.load(Ordering::Relaxed);
         let stopped = self.stop.is_set();
         if stopped {
             // Nobody is to wait for room now, nor for workers that hang in a read.
@@ -237,7 +261,9 @@ impl Flow<'_> {
         let last = passed.iter().rposition(|&passed| passed).unwrap_or(0);
         for (place, asked) in self.files.iter().enumerate().filter(|(place, _)| !passed[*place]) {
             let release = &asked.missing.release;
-            if !stopped {
+            if halted {
+                lock(&self.tally).left += 1;
+            } else if !stopped {
                 self.fail(release, super::LOST.to_owned());
             }
             if place < last {
@@ -281,7 +307,11 @@ impl Flow<'_> {
 
     fn fail(&self, release: &Release, cause: String) {
         let what = release.to_string();
-        lock(&self.tally).failures.push(Failure { what, cause });
+        let mut tally = lock(&self.tally);
+        tally.failed += 1;
+        if tally.failures.len() < MAX_FAILURES {
+            tally.failures.push(Failure { what, cause });
+        }
     }
 
     fn progress(&self) -> Progress {

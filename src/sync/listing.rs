@@ -3,7 +3,7 @@
 
 use super::absorb::{events, known_releases, removals};
 use super::want::{Choice, Listed, Want, choose, describe};
-use super::{Committer, Error, Failure, Progress, Report, Selection};
+use super::{Committer, Error, Progress, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
 use crate::format::manifest::EventKind;
 use crate::format::manifest_write::Event;
@@ -96,7 +96,7 @@ pub(super) fn list(
         if done < total && !stop.is_set() {
             let what = format!("{} crates of the registry index", total - done);
             let cause = super::LOST.to_owned();
-            listing.report.failures.push(Failure { what, cause });
+            listing.report.fail(what, cause);
         }
         match asker.join() {
             Ok(asked) => result.and(asked.map_err(Error::from)),
@@ -151,6 +151,7 @@ impl Listing<'_> {
         self.known_count += usize::from(was_listed);
         let listed = match file {
             Err(registry::Error::Stopped) => return Ok(()),
+            Err(error @ (registry::Error::Outage(_) | registry::Error::GivenUp)) => return Err(error.into()),
             Err(error) => return self.fail_all(name, wants, &error.to_string()),
             Ok(CrateFile::Absent) => match state {
                 Some(state) if was_listed => {
@@ -177,10 +178,9 @@ impl Listing<'_> {
 
     fn fail_all(&mut self, name: &CrateName, wants: &[Want], cause: &str) -> Result<(), Error> {
         self.report.wanted += wants.len() as u64;
-        self.report.failures.extend(wants.iter().map(|want| Failure {
-            what: describe(name, want),
-            cause: cause.to_owned(),
-        }));
+        for want in wants {
+            self.report.fail(describe(name, want), cause.to_owned());
+        }
         Ok(())
     }
 
@@ -202,10 +202,8 @@ impl Listing<'_> {
         }
         let whole = file.bad.is_empty();
         for (number, cause) in &file.bad {
-            self.report.failures.push(Failure {
-                what: format!("{} in the registry index, line {number}", question.name),
-                cause: cause.clone(),
-            });
+            let what = format!("{} in the registry index, line {number}", question.name);
+            self.report.fail(what, cause.clone());
         }
         if file.lines.is_empty() {
             return Ok(Err("its registry index file has no line that can be read".into()));
@@ -257,10 +255,9 @@ impl Listing<'_> {
             self.report.wanted += 1;
             match self.holds(state, &want)? {
                 true => self.report.held += 1,
-                false => self.report.failures.push(Failure {
-                    cause: cause.map_or(failure.cause, str::to_owned),
-                    ..failure
-                }),
+                false => self
+                    .report
+                    .fail(failure.what, cause.map_or(failure.cause, str::to_owned)),
             }
         }
         if let (Some(cause), true) = (cause, wants.contains(&Want::All)) {
@@ -276,10 +273,7 @@ impl Listing<'_> {
             }
             match self.fetchable(state, listed)? {
                 Ok(release) => missing.push((listed.version.clone(), release, listed.digest)),
-                Err(cause) if by_version => self.report.failures.push(Failure {
-                    what: format!("{name}@{}", listed.version),
-                    cause,
-                }),
+                Err(cause) if by_version => self.report.fail(format!("{name}@{}", listed.version), cause),
                 Err(_) => continue,
             }
             self.report.wanted += 1;

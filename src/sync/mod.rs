@@ -9,10 +9,12 @@ mod absorb;
 mod download;
 mod import;
 mod listing;
+mod repair;
 mod want;
 mod whole;
 
 pub use import::import_with_index;
+pub use repair::DownloadServer;
 pub use want::{CrateWant, Selection, Want};
 
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
@@ -27,6 +29,10 @@ use std::time::{Duration, Instant};
 
 /// Of a file whose worker ended without a word. It must not go unsaid.
 const LOST: &str = "a worker ended without giving or refusing it: a fault of cratehold, please report it";
+
+/// So many failures are told one by one; more would be read by nobody, and take
+/// memory without bound where a whole registry fails.
+pub const MAX_FAILURES: usize = 10_000;
 
 /// How to sync.
 #[derive(Debug, Clone)]
@@ -57,6 +63,9 @@ pub struct Options {
     pub accept_removals: u64,
     /// Whether to stop when everything listed is known, before anything is fetched.
     pub no_download: bool,
+    /// Whether crate files longer than `fetch.max_crate_bytes` are simply not wanted.
+    /// Otherwise each is a failure.
+    pub leave_out_longer: bool,
 }
 
 impl Options {
@@ -69,12 +78,13 @@ impl Options {
             fetch: FetchOptions::default(),
             encode: EncodeOptions::default(),
             threads: 2,
-            budget_bytes: 1 << 30,
+            budget_bytes: 1536 << 20,
             commit_interval: Duration::from_secs(60),
             commit_bytes: 1 << 30,
             index_cache: PathBuf::from("cratehold.index"),
             accept_removals: 0,
             no_download: false,
+            leave_out_longer: false,
         }
     }
 }
@@ -120,10 +130,16 @@ pub struct Report {
     pub downloaded_bytes: u64,
     /// Bytes they take in packs.
     pub stored_bytes: u64,
-    /// Of these, not fetched because that was not asked for.
+    /// Of these, not fetched because that was not asked for, or not any more.
     pub left: u64,
-    /// Everything that failed, in the order of names.
+    /// Of these, left out because they are longer than was asked for.
+    pub too_long: u64,
+    /// Everything that failed.
+    pub failed: u64,
+    /// The first [`MAX_FAILURES`] of them, in the order of names.
     pub failures: Vec<Failure>,
+    /// Why nothing more was asked for, if the server stopped answering.
+    pub gave_up: Option<String>,
     /// Lockfile packages left out: from git repositories.
     pub git_count: usize,
     /// Lockfile packages left out: from other registries.
@@ -142,7 +158,15 @@ pub struct Report {
 impl Report {
     /// Whether everything wanted is held now.
     pub fn is_complete(&self) -> bool {
-        !self.stopped && self.failures.is_empty() && self.left == 0
+        !self.stopped && self.failed == 0 && self.left == 0 && self.gave_up.is_none()
+    }
+
+    /// Notes a failure.
+    fn fail(&mut self, what: String, cause: String) {
+        self.failed += 1;
+        if self.failures.len() < MAX_FAILURES {
+            self.failures.push(Failure { what, cause });
+        }
     }
 }
 
@@ -255,11 +279,17 @@ pub fn run(
         git_count: selection.git_count,
         other_count: selection.other_count,
         failures: selection.failures.clone(),
+        failed: selection.failures.len() as u64,
         wanted: selection.failures.len() as u64,
         ..Report::default()
     };
     match steps(writer, selection, options, stop, progress, &mut committer, &mut report) {
         Err(Error::Registry(registry::Error::Stopped)) => {}
+        // What has been learned before is kept.
+        Err(error @ Error::Registry(_)) => {
+            committer.commit()?;
+            return Err(error);
+        }
         other => other?,
     }
     committer.commit()?;

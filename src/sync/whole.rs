@@ -117,7 +117,9 @@ fn absorb(
         let mut result = Ok(());
         for (done, file) in (1..).zip(&parsed) {
             all_whole &= file.whole;
-            report.failures.extend(file.failures);
+            for Failure { what, cause } in file.failures {
+                report.fail(what, cause);
+            }
             for event in file.events {
                 if event.kind == EventKind::Removed {
                     removed.push((file.name.clone(), event));
@@ -276,10 +278,7 @@ fn missing(writer: &Writer, options: &Options, report: &mut Report) -> Result<Ve
                     digest: release.digest,
                     neighbour,
                 }),
-                Err(cause) => report.failures.push(Failure {
-                    what: format!("{}@{}", state.name, release.version),
-                    cause,
-                }),
+                Err(cause) => report.fail(format!("{}@{}", state.name, release.version), cause),
             }
         }
         if !found.is_empty() {

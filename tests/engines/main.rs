@@ -11,3 +11,4 @@ mod support;
 mod zlib9;
 mod zlib_rs9;
 mod zlib_rs_oracle;
+mod zlib_shared;

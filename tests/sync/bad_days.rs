@@ -136,7 +136,7 @@ fn a_body_without_end() {
     let report = run(folder.path(), &options, &selection(&["end"])).unwrap();
     let causes = causes(&report);
     assert!(causes[0].contains("expected at most 50000 bytes"), "{causes:?}");
-    assert!(causes[1].contains("see --max-crate-bytes"), "{causes:?}");
+    assert!(causes[1].contains("see --max-size"), "{causes:?}");
     assert_eq!(registry.requests("/dl/").len(), 2);
 }
 

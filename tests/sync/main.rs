@@ -30,6 +30,7 @@ fn options(registry: &Registry) -> Options {
         first_delay: Duration::from_millis(4),
         attempts: 4,
         checksum_attempts: 2,
+        patience: Duration::from_millis(300),
         ..RetryPolicy::default()
     };
     options

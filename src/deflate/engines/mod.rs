@@ -8,8 +8,8 @@ mod library;
 pub mod miniz9;
 mod slices;
 pub mod zlib9;
-mod zlib_blocks;
 pub mod zlib_rs9;
+mod zlib_shared;
 
 use super::RedoError;
 use miniz9::Miniz9;

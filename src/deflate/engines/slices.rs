@@ -1,4 +1,23 @@
-//! Comparing slices and ranking their numbers: what the searches of the engines share.
+//! Reading and comparing slices and ranking their numbers: what the searches of the
+//! engines share.
+
+/// The four bytes at `at`.
+#[inline(always)]
+pub(super) fn word32(bytes: &[u8], at: usize) -> u32 {
+    let Some(word) = bytes[at..].first_chunk() else {
+        return 0;
+    };
+    u32::from_le_bytes(*word)
+}
+
+/// The eight bytes at `at`.
+#[inline(always)]
+pub(super) fn word64(bytes: &[u8], at: usize) -> u64 {
+    let Some(word) = bytes[at..].first_chunk() else {
+        return 0;
+    };
+    u64::from_le_bytes(*word)
+}
 
 /// Count of equal bytes at the front of two slices of the same length.
 #[inline(always)]

@@ -4,83 +4,9 @@
 //! same chain. Chains are filled ahead of the parse, a segment at a time, because a
 //! search looks at the chains of the positions behind its own as well.
 
-use super::super::slices::largest;
-use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
-
-/// Positions kept: the window, a segment filled ahead and the longest match beyond it,
-/// rounded up so that a `u16` is an index.
-const RING: usize = 1 << 16;
-/// Positions filled at a time.
-pub(super) const SEGMENT: usize = 28 << 10;
-/// What a head out of the window is set to: so far before the next segment's first
-/// position.
-const OUT_OF_WINDOW: u16 = 1 << 15;
-
-const _: () = assert!(RING > OUT_OF_WINDOW as usize + SEGMENT + MATCH_LIMIT_BYTES);
-
-fn zeroed<T: Copy + Default, const LEN: usize>() -> Box<[T; LEN]> {
-    match vec![T::default(); LEN].try_into() {
-        Ok(array) => array,
-        Err(_) => unreachable!("the vector was made with this length"),
-    }
-}
-
-/// The four bytes at `at`.
-#[inline(always)]
-pub(super) fn word32(bytes: &[u8], at: usize) -> u32 {
-    let Some(word) = bytes[at..].first_chunk() else {
-        return 0;
-    };
-    u32::from_le_bytes(*word)
-}
-
-/// The eight bytes at `at`.
-#[inline(always)]
-pub(super) fn word64(bytes: &[u8], at: usize) -> u64 {
-    let Some(word) = bytes[at..].first_chunk() else {
-        return 0;
-    };
-    u64::from_le_bytes(*word)
-}
-
-/// A number for each of the last positions, whose low 16 bits are the place.
-pub(super) struct Ring(Box<[u16; RING]>);
-
-impl Ring {
-    fn new() -> Self {
-        Ring(zeroed())
-    }
-
-    #[inline(always)]
-    pub(super) fn get(&self, at: usize) -> u16 {
-        self.0[usize::from(at as u16)]
-    }
-
-    /// The largest number from `at` to `at + last_offset`: its offset and the number.
-    #[inline(always)]
-    pub(super) fn largest(&self, at: usize, last_offset: usize) -> (usize, usize) {
-        let place = usize::from(at as u16);
-        let ahead = &self.0[place..RING.min(place + last_offset + 1)];
-        let (offset, number) = largest(ahead);
-        if ahead.len() > last_offset {
-            return (offset, number.into());
-        }
-        let (wrapped_offset, wrapped_number) = largest(&self.0[..last_offset + 1 - ahead.len()]);
-        if wrapped_number > number {
-            (ahead.len() + wrapped_offset, wrapped_number.into())
-        } else {
-            (offset, number.into())
-        }
-    }
-}
-
-/// The low bits of a head, moved up if out of the window, before they look like those of
-/// a near position.
-#[inline(always)]
-fn kept_head(head: u16, at: usize) -> u16 {
-    let step = (at as u16).wrapping_sub(head).min(OUT_OF_WINDOW);
-    (at as u16).wrapping_sub(step)
-}
+use super::super::slices::{word32, word64};
+use super::super::zlib_shared::ring::{OUT_OF_WINDOW, RING, Ring, kept_head, zeroed};
+use super::super::zlib_shared::trees::MATCH_LEAST_BYTES;
 
 /// The input of all strings of `string_bytes` that begin from `start` to `end`.
 fn covered(input: &[u8], start: usize, end: usize, string_bytes: usize) -> &[u8] {

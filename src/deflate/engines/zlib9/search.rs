@@ -12,12 +12,12 @@
 //! - looks for a match longer than the best by following the chain of any string
 //!   inside it: the one that jumps farthest skips the most candidates.
 
-use super::super::slices::common_length;
-use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
-use super::chains::{Buckets, Ring, SEGMENT, StringChains, fill_both, word32, word64};
+use super::super::slices::{common_length, word32, word64};
+use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, Match, Window};
+use super::super::zlib_shared::ring::Ring;
+use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
+use super::chains::{Buckets, StringChains, fill_both};
 
-/// zlib's MAX_DIST: its window less the lookahead it insists on.
-pub(super) const DISTANCE_LIMIT_BYTES: usize = 32_768 - 262;
 /// Matches of the least length count only up to this distance.
 const LEAST_MATCH_DISTANCE_BYTES: usize = 4096;
 
@@ -35,13 +35,6 @@ const LONG_BYTES: usize = 12;
 const SHORT_HEADS: usize = 1 << 16;
 const LONG_HEADS: usize = 1 << 17;
 
-/// A match found, or the length to beat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) length_bytes: usize,
-    pub(super) distance_bytes: usize,
-}
-
 /// Which candidates zlib would have looked at from one position.
 struct Reach {
     distance_limit_bytes: usize,
@@ -54,8 +47,6 @@ pub(super) struct Search {
     buckets: Buckets,
     short: StringChains<SHORT_BYTES, SHORT_HEADS>,
     long: StringChains<LONG_BYTES, LONG_HEADS>,
-    /// Positions below this are in the chains.
-    filled: usize,
 }
 
 impl Search {
@@ -65,51 +56,34 @@ impl Search {
             buckets: Buckets::new(hash_bits),
             short: StringChains::new(),
             long: StringChains::new(),
-            filled: 0,
         }
     }
+}
 
-    /// Starts a new stream of `input_bytes`.
-    pub(super) fn reset(&mut self, input_bytes: usize) {
+impl Candidates for Search {
+    const SEARCH_LEAST_BYTES: usize = MATCH_LEAST_BYTES;
+    const FORGETS_WHAT_SLID_OUT: bool = false;
+
+    fn reset(&mut self, input: &[u8]) {
         self.buckets.reset();
-        self.short.reset(input_bytes);
-        self.long.reset(input_bytes);
-        self.filled = 0;
+        self.short.reset(input.len());
+        self.long.reset(input.len());
     }
 
-    /// Makes sure that a search at `at` finds all it looks at in the chains.
-    #[inline(always)]
-    pub(super) fn fill_for(&mut self, input: &[u8], at: usize) {
-        if self.filled <= at + MATCH_LIMIT_BYTES && self.filled < input.len() {
-            self.fill(input);
-        }
-    }
-
-    #[inline(never)]
-    fn fill(&mut self, input: &[u8]) {
-        let (start, end) = (self.filled, input.len().min(self.filled + SEGMENT));
+    fn fill(&mut self, input: &[u8], start: usize, end: usize) {
         self.buckets.fill(input, start, end);
         fill_both(&mut self.short, &mut self.long, input, start, end);
-        self.filled = end;
     }
 
-    /// zlib's match at `at`: the longest longer than `to_beat_bytes` within
-    /// `distance_limit_bytes`, or None. The position is filled for.
     #[inline(always)]
-    pub(super) fn longest_match(
-        &self,
-        input: &[u8],
-        at: usize,
-        to_beat_bytes: usize,
-        distance_limit_bytes: usize,
-    ) -> Option<Match> {
+    fn longest_match(&mut self, input: &[u8], at: usize, to_beat_bytes: usize, window: &Window) -> Option<Match> {
         let length_limit_bytes = MATCH_LIMIT_BYTES.min(input.len() - at);
         if to_beat_bytes >= length_limit_bytes {
             return None;
         }
         let is_good = to_beat_bytes >= GOOD_LENGTH_BYTES;
         let reach = Reach {
-            distance_limit_bytes,
+            distance_limit_bytes: window.distance_limit_bytes(at),
             chain_limit: if is_good { GOOD_CHAIN_LIMIT } else { CHAIN_LIMIT },
             ordinal: self.buckets.ordinals.get(at),
         };
@@ -135,9 +109,11 @@ impl Search {
         if to_beat_bytes >= MATCH_LEAST_BYTES {
             return None;
         }
-        self.nearest_least_match(input, at, distance_limit_bytes)
+        self.nearest_least_match(input, at, reach.distance_limit_bytes)
     }
+}
 
+impl Search {
     /// The longest match of `scan`, which is the input at `at`, that has at least `STRING`
     /// bytes, on chains of equal strings of that length.
     #[inline(always)]

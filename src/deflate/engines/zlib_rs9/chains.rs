@@ -4,20 +4,12 @@
 //! same chain. Chains are filled ahead of the parse, a segment at a time, because a
 //! search looks at the chains of the positions behind its own as well.
 
-use super::super::slices::{common_length, largest};
-use super::super::zlib_blocks::trees::MATCH_LIMIT_BYTES;
+use super::super::slices::{common_length, word32};
+use super::super::zlib_shared::ring::{OUT_OF_WINDOW, Ring, kept_head, zeroed};
 use std::ops::Range;
 
-/// Positions kept: the window, a segment filled ahead and the longest match beyond it,
-/// rounded up so that a `u16` is an index.
-const RING: usize = 1 << 16;
-/// Positions filled at a time.
-pub(super) const SEGMENT: usize = 28 << 10;
 /// Positions between two looks for a period.
 const BLOCK: usize = 128;
-/// What a head out of the window is set to: so far before the next segment's first
-/// position.
-const OUT_OF_WINDOW: u16 = 1 << 15;
 /// Length of the strings on our own chains.
 pub(super) const STRING_BYTES: usize = 4;
 /// The library's buckets.
@@ -26,79 +18,23 @@ const BUCKETS: usize = 1 << 15;
 /// every further head some of the nearest cache.
 const HEADS: usize = 1 << 16;
 
-const _: () = assert!(RING > OUT_OF_WINDOW as usize + SEGMENT + MATCH_LIMIT_BYTES);
-
-fn zeroed<T: Copy + Default, const LEN: usize>() -> Box<[T; LEN]> {
-    match vec![T::default(); LEN].try_into() {
-        Ok(array) => array,
-        Err(_) => unreachable!("the vector was made with this length"),
-    }
-}
-
-/// The four bytes at `at`.
+/// The first offset, up to `last_offset`, at which the number less the offset is largest.
 #[inline(always)]
-pub(super) fn word32(bytes: &[u8], at: usize) -> u32 {
-    let Some(word) = bytes[at..].first_chunk() else {
-        return 0;
-    };
-    u32::from_le_bytes(*word)
-}
-
-/// A number for each of the last positions, whose low 16 bits are the place.
-pub(super) struct Ring(Box<[u16; RING]>);
-
-impl Ring {
-    fn new() -> Self {
-        Ring(zeroed())
-    }
-
-    #[inline(always)]
-    pub(super) fn get(&self, at: usize) -> u16 {
-        self.0[usize::from(at as u16)]
-    }
-
-    /// The numbers from `at` to `at + last_offset`, in two pieces since a ring has an end.
-    #[inline(always)]
-    fn pieces(&self, at: usize, last_offset: usize) -> [&[u16]; 2] {
-        let place = usize::from(at as u16);
-        let ahead = &self.0[place..RING.min(place + last_offset + 1)];
-        [ahead, &self.0[..last_offset + 1 - ahead.len()]]
-    }
-
-    /// The largest number from `at` to `at + last_offset`: its offset and the number.
-    #[inline(always)]
-    pub(super) fn largest(&self, at: usize, last_offset: usize) -> (usize, usize) {
-        let [ahead, wrapped] = self.pieces(at, last_offset);
-        let (offset, number) = largest(ahead);
-        if wrapped.is_empty() {
-            return (offset, number.into());
-        }
-        let (wrapped_offset, wrapped_number) = largest(wrapped);
-        if wrapped_number > number {
-            (ahead.len() + wrapped_offset, wrapped_number.into())
-        } else {
-            (offset, number.into())
-        }
-    }
-
-    /// The first offset, up to `last_offset`, at which the number less the offset is largest.
-    #[inline(always)]
-    pub(super) fn farthest(&self, at: usize, last_offset: usize) -> usize {
-        let [ahead, wrapped] = self.pieces(at, last_offset);
-        let (offset, difference) = farthest(ahead, 0);
-        let (wrapped_offset, wrapped_difference) = farthest(wrapped, ahead.len());
-        if wrapped_difference > difference {
-            wrapped_offset
-        } else {
-            offset
-        }
+pub(super) fn farthest_step(steps: &Ring, at: usize, last_offset: usize) -> usize {
+    let [ahead, wrapped] = steps.pieces(at, last_offset);
+    let (offset, difference) = farthest_in(ahead, 0);
+    let (wrapped_offset, wrapped_difference) = farthest_in(wrapped, ahead.len());
+    if wrapped_difference > difference {
+        wrapped_offset
+    } else {
+        offset
     }
 }
 
 /// The first offset at which the number less the offset is largest, and the difference.
 /// Offsets count from `start`.
 #[inline(always)]
-fn farthest(numbers: &[u16], start: usize) -> (usize, u16) {
+fn farthest_in(numbers: &[u16], start: usize) -> (usize, u16) {
     let less = |number: u16, offset: usize| number.saturating_sub(offset as u16);
     let (groups, rest) = numbers.as_chunks::<8>();
     let mut farthest = (start, 0);
@@ -131,14 +67,6 @@ fn farthest(numbers: &[u16], start: usize) -> (usize, u16) {
         }
     }
     farthest
-}
-
-/// The low bits of a head, moved up if out of the window, before they look like those of
-/// a near position.
-#[inline(always)]
-fn kept_head(head: u16, at: usize) -> u16 {
-    let step = (at as u16).wrapping_sub(head).min(OUT_OF_WINDOW);
-    (at as u16).wrapping_sub(step)
 }
 
 /// The chains over one stream's positions. Heads are the low bits of a chain's last position.

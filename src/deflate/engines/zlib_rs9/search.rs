@@ -14,25 +14,18 @@
 //! - otherwise follows the library from stair to stair: the positions within a bucket are
 //!   numbered (*ordinals*), so what it spends between two of them is a subtraction.
 
-use super::super::slices::common_length;
-use super::super::zlib_blocks::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
-use super::chains::{Chains, Ring, SEGMENT, STRING_BYTES, word32};
-
-/// The library's MAX_DIST: its window less the lookahead it insists on.
-pub(super) const DISTANCE_LIMIT_BYTES: usize = 32_768 - 262;
+use super::super::slices::{common_length, word32};
+use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, Match, WINDOW_BYTES, Window};
+use super::super::zlib_shared::ring::Ring;
+use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
+use super::Release;
+use super::chains::{Chains, STRING_BYTES, farthest_step};
 
 /// Entries of chains that the library compares in one search, without those it jumps to.
 const BUDGET: usize = 4096;
 /// The same once the match before is at least [`GOOD_LENGTH_BYTES`] long.
 const GOOD_BUDGET: usize = BUDGET / 4;
 const GOOD_LENGTH_BYTES: usize = 32;
-
-/// A match found, or the length to beat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) length_bytes: usize,
-    pub(super) distance_bytes: usize,
-}
 
 /// What a search looks at.
 pub(super) struct Scene<'a> {
@@ -70,11 +63,22 @@ impl Scene<'_> {
     }
 }
 
+/// What 0.5.5 reads behind the end of the input: what the window held there before it last
+/// moved.
+fn byte_behind(input: &[u8]) -> u8 {
+    if input.len() < 2 * WINDOW_BYTES {
+        0
+    } else {
+        input[input.len() - WINDOW_BYTES]
+    }
+}
+
 /// The chains over one stream's positions, and what finds matches on them.
 pub(super) struct Search {
+    release: Release,
     chains: Chains,
-    /// Positions below this are in the chains.
-    filled: usize,
+    /// What 0.5.5 finds behind the end of this stream's input.
+    byte_behind: Option<u8>,
     /// The matches found on the way to the last of them, each longer and farther away than
     /// the one before.
     stairs: Vec<Match>,
@@ -153,39 +157,37 @@ impl Foothold {
 }
 
 impl Search {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(release: Release) -> Self {
         Search {
+            release,
             chains: Chains::new(),
-            filled: 0,
+            byte_behind: None,
             stairs: Vec::with_capacity(MATCH_LIMIT_BYTES),
         }
     }
+}
 
-    /// Starts a new stream of `input_bytes`.
-    pub(super) fn reset(&mut self, input_bytes: usize) {
-        self.chains.reset(input_bytes);
-        self.filled = 0;
+impl Candidates for Search {
+    const SEARCH_LEAST_BYTES: usize = 4;
+    const FORGETS_WHAT_SLID_OUT: bool = true;
+
+    fn reset(&mut self, input: &[u8]) {
+        self.chains.reset(input.len());
+        self.byte_behind = (self.release == Release::V05).then(|| byte_behind(input));
     }
 
-    /// Makes sure that a search at `at` finds all it looks at in the chains.
-    #[inline(always)]
-    pub(super) fn fill_for(&mut self, input: &[u8], at: usize) {
-        if self.filled <= at + MATCH_LIMIT_BYTES && self.filled < input.len() {
-            self.fill(input);
-        }
-    }
-
-    #[inline(never)]
-    fn fill(&mut self, input: &[u8]) {
-        let (start, end) = (self.filled, input.len().min(self.filled + SEGMENT));
+    fn fill(&mut self, input: &[u8], start: usize, end: usize) {
         self.chains.fill(input, start, end);
-        self.filled = end;
     }
 
-    /// The library's match for `scene` if longer than `to_beat_bytes`. The position is
-    /// filled for.
     #[inline(always)]
-    pub(super) fn longest_match(&mut self, scene: &Scene<'_>, to_beat_bytes: usize) -> Option<Match> {
+    fn longest_match(&mut self, input: &[u8], at: usize, to_beat_bytes: usize, window: &Window) -> Option<Match> {
+        let scene = Scene {
+            input,
+            at,
+            window_start: window.start,
+            byte_behind: self.byte_behind,
+        };
         if to_beat_bytes >= scene.scan().len() {
             return None;
         }
@@ -194,22 +196,24 @@ impl Search {
         } else {
             BUDGET
         };
-        let Some(longest) = self.climb(scene, to_beat_bytes) else {
+        let Some(longest) = self.climb(&scene, to_beat_bytes) else {
             return if to_beat_bytes < MATCH_LEAST_BYTES {
-                self.nearest_least_match(scene, budget)
+                self.nearest_least_match(&scene, budget)
             } else {
                 None
             };
         };
         if scene.byte_behind.is_some() && longest.length_bytes == scene.left_bytes() {
-            self.walk(scene, to_beat_bytes, budget)
+            self.walk(&scene, to_beat_bytes, budget)
         } else if longest.distance_bytes <= budget {
             Some(longest)
         } else {
-            self.affordable(scene, to_beat_bytes, budget)
+            self.affordable(&scene, to_beat_bytes, budget)
         }
     }
+}
 
+impl Search {
     /// The longest match that has at least `STRING_BYTES`. Leaves the stairs to it.
     #[inline(always)]
     fn climb(&mut self, scene: &Scene<'_>, to_beat_bytes: usize) -> Option<Match> {
@@ -243,7 +247,7 @@ impl Search {
         let mut offset = if to_beat_bytes < MATCH_LEAST_BYTES {
             0
         } else {
-            steps.farthest(at, to_beat_bytes + 1 - MATCH_LEAST_BYTES)
+            farthest_step(steps, at, to_beat_bytes + 1 - MATCH_LEAST_BYTES)
         };
         let mut distance_bytes = usize::from(steps.get(at + offset));
         let mut reached = None;
@@ -266,7 +270,7 @@ impl Search {
             // It does not jump after a match that overlaps its copy.
             if stair.length_bytes < distance_bytes {
                 let candidate = at - distance_bytes;
-                offset = steps.farthest(candidate, stair.length_bytes - MATCH_LEAST_BYTES);
+                offset = farthest_step(steps, candidate, stair.length_bytes - MATCH_LEAST_BYTES);
                 distance_bytes += usize::from(steps.get(candidate + offset));
             }
         }
@@ -313,7 +317,7 @@ impl Search {
         let limit_bytes = scene.distance_limit_bytes();
         let mut offset = 0;
         if to_beat_bytes >= MATCH_LEAST_BYTES {
-            offset = steps.farthest(at, to_beat_bytes + 1 - MATCH_LEAST_BYTES);
+            offset = farthest_step(steps, at, to_beat_bytes + 1 - MATCH_LEAST_BYTES);
             distance_bytes = usize::from(steps.get(at + offset));
             if distance_bytes > limit_bytes {
                 return None;
@@ -343,7 +347,7 @@ impl Search {
                 jumps = length_bytes > MATCH_LEAST_BYTES && length_bytes < distance_bytes;
             }
             if jumps {
-                offset = steps.farthest(candidate, length_bytes - MATCH_LEAST_BYTES);
+                offset = farthest_step(steps, candidate, length_bytes - MATCH_LEAST_BYTES);
             } else {
                 budget -= 1;
                 if budget == 0 {
