@@ -123,7 +123,7 @@ fn make_seeds() {
     put("pack_record", "record", &pack[at + 8..at + 8 + meta - 4]);
     for (target, file, fields) in [
         ("index_segment", "index/00000002.idx", 3),
-        ("manifest", "manifest/00000002.man", 12),
+        ("manifest", "manifest/00000002.man", 8),
     ] {
         let bytes = std::fs::read(golden.join(file)).unwrap();
         put(target, "segment", &bytes);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use cratehold::deflate::{Engine, Recipe, redo};
+use cratehold::format::manifest::FRAGMENTS;
 use cratehold::format::pack::RecordMeta;
 use cratehold::format::wire;
 use cratehold::ids::Digest;
@@ -61,6 +62,17 @@ fn the_worked_example_is_what_the_code_reads_and_writes() {
     let fields: Vec<String> = rows.into_iter().map(|row| row[0].clone()).collect();
     let table: Vec<String> = self::rows("R 5.5").into_iter().map(|row| row[0].clone()).collect();
     assert_eq!(fields, table);
+}
+
+#[test]
+fn the_fragments_of_registry_lines_are_those_of_the_code() {
+    let rows = rows("R 7.21");
+    let found: Vec<(usize, &str)> = rows[1..]
+        .iter()
+        .map(|row| (row[0].parse().unwrap(), row[1].as_str()))
+        .collect();
+    let expected: Vec<(usize, &str)> = (4..).zip(FRAGMENTS).collect();
+    assert_eq!(found, expected);
 }
 
 /// An input of R 8.6 by its name there, such as `prose(1, 300000)`.

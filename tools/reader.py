@@ -318,70 +318,128 @@ def transactions(segment):  # [R 7.3]
 Event = namedtuple("Event", "name flags generation version digest text")
 
 
+def blocks(segment):  # [R 7.6] [R 7.10]
+    """The beginning of each block's first key, and the block."""
+    data, directory = segment.section(1), segment.section(2)
+    need(len(directory) % 24 == 0, f"{segment.what}: manifest directory: not whole entries")
+    entries = list(struct.iter_unpack("<16sQ", directory))
+    starts = [start for _, start in entries] + [len(data)]
+    need(starts[0] == 0 and starts == sorted(starts), f"{segment.what}: manifest directory: offsets are wrong")
+    for i, (prefix, start) in enumerate(entries):
+        yield prefix[::-1], data[start : starts[i + 1]]
+
+
 def crate_events(segment):  # [R 7.6]
     """Every event in record order, with its restored text."""
-    blocks, directory, texts = segment.section(1), segment.section(2), stored_texts(segment)
-    prefixes = [(start, prefix[::-1]) for prefix, start in struct.iter_unpack("<16sQ", whole(directory, 24, segment))]
-    cursor = Cursor(blocks, f"{segment.what}: crate block")
-    ordinal, last, names, events = 0, None, 0, 0
-    while not cursor.done():
-        start = cursor.at
-        record = Cursor(cursor.blob(), f"{segment.what}: crate record")
-        name, count, first_text = record.string(), record.uint(), record.uint()
-        order = (key_of(name).encode(), name.encode())
-        if prefixes and prefixes[0][0] == start:
-            found = order[0][:16].ljust(16, b"\0")
-            need(found == prefixes.pop(0)[1], f"{segment.what}: manifest directory: wrong key for {name}")
-        need(last is None or last < order, f"{segment.what}: names do not ascend at {name}")
-        need(first_text == ordinal, f"{segment.what}: texts of {name} begin at {first_text}, expected {ordinal}")
-        last, names, events, oldest = order, names + 1, events + count, 0
-        for _ in range(count):
-            flags, generation, version = record.u8(), record.uint(), record.string()
-            need(kind_of(flags) in range(1, 11), f"{segment.what}: event kind {kind_of(flags)} in {name}, not 1 to 10")
-            need(generation >= oldest, f"{segment.what}: events of {name} are not oldest first")  # [R 7.12]
-            digest = record.digest() if flags & 0x20 else None
-            text, oldest = None, generation
-            if flags & 0x80:
-                stored = next(texts, None)
-                need(stored is not None, f"{segment.what}: text {ordinal} does not exist")
-                text = restore_text(stored, name, version, digest, segment.what)
-                ordinal += 1
-            yield Event(name, flags, generation, version, digest, text)
-        record.end()
-    need(next(texts, None) is None, f"{segment.what}: there are texts that no event has")
-    need(not prefixes, f"{segment.what}: manifest directory: a block begins where no record does")
-    need(segment.fields[10:12] == (names, events), f"{segment.what}: counts of records or events are wrong")
+    last, names, events = None, 0, 0
+    for prefix, data in blocks(segment):
+        what = f"{segment.what}: crate block"
+        block = Cursor(data, what)
+        length, raw, record_count, event_count, digest_count, frame_count = struct.unpack("<6I", block.take(24))
+        sizes = list(struct.iter_unpack("<III", block.take(12 * frame_count)))
+        records = Cursor(unzstd(block.take(length), bounded(raw, what), what), f"{segment.what}: crate records")
+        digests = Cursor(block.take(32 * digest_count), f"{segment.what}: digests")
+        texts = stored_texts([(block.take(size), raw, count) for size, raw, count in sizes], segment.what)
+        next(texts)
+        block.end()
+        in_block = [0, 0]
+        while not records.done():
+            record = Cursor(records.blob(), f"{segment.what}: crate record")
+            name, count, with_digest, with_text = record.string(), record.uint(), record.uint(), record.uint()
+            order = (key_of(name).encode(), name.encode())
+            wrong_key = in_block[0] == 0 and prefix != order[0][:16].ljust(16, b"\0")
+            need(not wrong_key, f"{segment.what}: manifest directory: wrong key for {name}")
+            need(last is None or last < order, f"{segment.what}: names do not ascend at {name}")
+            last, oldest, is_first = order, 0, True
+            in_block = [in_block[0] + 1, in_block[1] + count]
+            for _ in range(count):
+                flags, generation, version = record.u8(), record.uint(), record.string()
+                need(kind_of(flags) in range(1, 11), f"{segment.what}: event kind {kind_of(flags)} in {name}, not 1 to 10")
+                need(generation >= oldest, f"{segment.what}: events of {name} are not oldest first")  # [R 7.12]
+                oldest = generation
+                digest, text = digests.digest() if flags & 0x20 else None, None
+                if flags & 0x80:
+                    text = restore_text(texts.send(is_first), name, version, digest, segment.what)
+                    is_first = False
+                with_digest, with_text = with_digest - (digest is not None), with_text - (text is not None)
+                yield Event(name, flags, generation, version, digest, text)
+            record.end()
+            need((with_digest, with_text) == (0, 0), f"{segment.what}: counts of digests or texts of {name} are wrong")
+        digests.end()
+        need(next(texts) is None, f"{segment.what}: there are texts that no event has")
+        need(in_block == [record_count, event_count], f"{what}: counts of records or events are wrong")
+        names, events = names + in_block[0], events + in_block[1]
+    need(segment.fields[6:8] == (names, events), f"{segment.what}: counts of records or events are wrong")
 
 
 def kind_of(flags):
     return flags & 0x1F
 
 
-def whole(directory, size, segment):
-    need(len(directory) % size == 0, f"{segment.what}: manifest directory: not whole entries")
-    return directory
+def bounded(raw_bytes, what):  # [R 7.9]
+    need(raw_bytes <= 2**28, f"{what}: {raw_bytes} bytes, expected at most {2**28}")
+    return raw_bytes
 
 
-def stored_texts(segment):  # [R 7.8] [R 7.9]
-    """The texts in order, one block in memory at a time."""
-    frames, directory, count = segment.section(3), segment.section(4), 0
-    for first, offset, frame_bytes, raw_bytes in struct.iter_unpack("<QQII", whole(directory, 24, segment)):
-        what = f"{segment.what}: text block at {offset}"
-        need(offset + frame_bytes <= len(frames), f"{what}: lies outside its section")
-        need(raw_bytes <= 2**28, f"{what}: {raw_bytes} bytes, expected at most {2**28}")
-        need(first == count, f"{what}: begins with text {first}, expected {count}")
-        cursor = Cursor(unzstd(frames[offset : offset + frame_bytes], raw_bytes, what), what)
-        while not cursor.done():
-            yield cursor.blob()
-            count += 1
+def stored_texts(frames, what):  # [R 7.8] [R 7.9]
+    """A generator: whoever sends it whether a record begins gets the next stored text,
+    or None at the end."""
+    is_first, stored = (yield), b""
+    for frame, raw_bytes, count in frames:
+        cursor, total, stored = Cursor(unzstd(frame, bounded(raw_bytes, what), what), f"{what}: text frame"), 0, b""
+        for _ in range(count):
+            prefix, suffix, middle = cursor.uint(), cursor.uint(), cursor.blob()
+            stored = b"" if is_first else stored
+            kept = prefix + suffix <= len(stored)
+            need(kept, f"{what}: a text keeps {prefix} and {suffix} bytes of {len(stored)}")
+            stored = stored[:prefix] + middle + stored[len(stored) - suffix :]
+            total = bounded(total + len(stored), what)
+            is_first = yield stored
+        cursor.end()
+    yield None
+
+
+FRAGMENTS = [  # [R 7.21]
+    '{"name":"',
+    '],"cksum":"',
+    '},"yanked":false',
+    ',"links":null}',
+    ',"rust_version":"',
+    ',"pubtime":"20',
+    '":["',
+    '","req":"',
+    '","vers":"',
+    '","deps":[',
+    '","kind":"normal"}',
+    '","features":{',
+    '","features":["',
+    '","features":[],"optional":false,"default_features":true,"target":null,"kind":"normal"}',
+    '","features":[],"optional":true,"default_features":true,"target":null,"kind":"normal"}',
+    '","features":[],"optional":false,"default_features":true,"target":null,"kind":"dev"}',
+    '","features":[],"optional":false,"default_features":true,"target":null,"kind":"build"}',
+    '","features":[],"optional":false,"default_features":false,"target":null,"kind":"normal"}',
+    '","features":[],"optional":true,"default_features":false,"target":null,"kind":"normal"}',
+    '","features":[],"optional":false,"default_features":true,"target":"',
+    '","',
+    '"],"optional":false,"default_features":true,"target":null,"kind":"normal"}',
+    '"],"optional":false,"default_features":false,"target":null,"kind":"normal"}',
+    '"],"optional":true,"default_features":true,"target":null,"kind":"normal"}',
+    '"],"optional":true,"default_features":false,"target":null,"kind":"normal"}',
+    '"],"optional":false,"default_features":true,"target":null,"kind":"dev"}',
+    '"],"optional":false,"default_features":true,"target":"',
+    '"],"',
+]
 
 
 def restore_text(stored, name, version, digest, what):  # [R 7.7]
+    need(stored is not None, f"{what}: a text of {name} does not exist")
     if stored[:1] == b"\0":
         return stored[1:]
+    need(b"\0" not in stored, f"{what}: a text of {name} has a byte 0 within")
     need(digest is not None or b"\3" not in stored, f"{what}: a text of {name} asks for a digest that is not there")
-    marks = {1: name.encode(), 2: version.encode(), 3: (digest or b"").hex().encode()}
-    return re.sub(b"[\1\2\3]", lambda mark: marks[mark[0][0]], stored)
+    marks = [b"", name.encode(), version.encode(), (digest or b"").hex().encode()]
+    marks += [fragment.encode() for fragment in FRAGMENTS]
+    return re.sub(b"[\1-\37]", lambda mark: marks[mark[0][0]], stored)
 
 
 def hash_event(hasher, event):  # [R 7.4]

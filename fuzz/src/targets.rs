@@ -131,14 +131,14 @@ pub fn manifest(data: &[u8]) {
         let _ = each_event(&segment, |_, _, _| {});
         for record in segment.crates().take(1000).map_while(Result::ok) {
             for event in record.events().take(1000).map_while(Result::ok) {
-                let _ = segment.text(record.name, &event);
+                let _ = segment.text(record.name(), &event);
             }
-            let _ = segment.find(record.name).map(|found| found.len());
+            let _ = segment.find(record.name()).map(|found| found.len());
         }
         let _ = segment.find("serde").map(|found| found.len());
     };
     check(data);
-    if let Some(bytes) = segment(b"CRHMANI1", 12, data) {
+    if let Some(bytes) = segment(b"CRHMANI1", 8, data) {
         check(&bytes);
     }
 }

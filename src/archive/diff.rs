@@ -76,7 +76,7 @@ impl Archive {
                 let record = record.map_err(damaged)?;
                 for event in record.events() {
                     if between(event.map_err(damaged)?.generation) {
-                        keys.insert(name_key(record.name));
+                        keys.insert(name_key(record.name()));
                         break;
                     }
                 }

@@ -215,7 +215,7 @@ impl Archive {
             for record in segment.crates().map_while(Result::ok) {
                 for event in record.events().map_while(Result::ok) {
                     if let Some(digest) = event.digest {
-                        names.insert(digest, format!("{}@{}", record.name, event.version));
+                        names.insert(digest, format!("{}@{}", record.name(), event.version));
                     }
                 }
             }

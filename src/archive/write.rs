@@ -1,11 +1,11 @@
 //! The one writer: appends records, commits snapshots. Spec section 10.
 
 use super::open::{HEAD_NAMES, index_name, manifest_name, pack_name};
-use super::{Archive, Error, chain};
+use super::{Archive, Error, chain, segments};
 use crate::format::head::{Head, PackEntry, SegmentEntry};
-use crate::format::index::{self, Entry, EntryKind};
+use crate::format::index::{Entry, EntryKind};
 use crate::format::manifest::Transaction;
-use crate::format::manifest_write::{self, Event, Events};
+use crate::format::manifest_write::{Event, Events};
 use crate::format::pack::{self, PackHeader, RecordMeta};
 use crate::ids::Digest;
 use crate::store::{DiskMedium, Medium};
@@ -17,9 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A pack that has reached this is sealed. FAT32 ends at 4 GiB.
 const PACK_LIMIT_BYTES: u64 = 1 << 30;
-/// A segment absorbs an older one that is at most this many times its size, so
-/// that a small commit writes little and there are few segments.
-const TIER_FACTOR: u64 = 4;
 
 /// The files for people.
 const GUIDES: [(&str, &str); 4] = [
@@ -364,10 +361,7 @@ fn create(medium: &Arc<dyn Medium>, files: &[(String, u64)]) -> Result<Archive, 
 
 /// Writes a file that no head names yet, in place of what a crash may have left.
 pub(super) fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), Error> {
-    match medium.remove(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(name)(error)),
-        _ => {}
-    }
+    segments::remove_leftover(medium, name)?;
     medium.create(name).map_err(Error::io(name))?;
     medium.write_at(name, 0, bytes).map_err(Error::io(name))?;
     medium.sync(name).map_err(Error::io(name))
@@ -493,20 +487,7 @@ impl State {
 
         let (mut indexes, mut manifests, mut root) = (old.indexes.clone(), old.manifests.clone(), old.root);
         if !self.entries.is_empty() {
-            let mut merged: BTreeMap<Digest, Entry> = std::mem::take(&mut self.entries);
-            while let Some(segment) = indexes.len().checked_sub(1).map(|last| &self.archive.indexes[last]) {
-                if segment.entry_count() > TIER_FACTOR * merged.len() as u64 {
-                    break;
-                }
-                for entry in segment.entries() {
-                    let entry = entry.map_err(Error::damaged(self.archive.index_path(indexes.len() - 1)))?;
-                    merged.entry(entry.digest).or_insert(entry);
-                }
-                indexes.pop();
-            }
-            let entries: Vec<Entry> = merged.into_values().collect();
-            let bytes = index::encode(generation, &entries);
-            indexes.push(publish(&**medium, index_name(generation), generation, &bytes)?);
+            indexes = segments::write_index(&self.archive, generation, &self.entries)?;
             medium.sync_folder("index").map_err(Error::io("index"))?;
         }
         if !self.events.is_empty() {
@@ -523,25 +504,7 @@ impl State {
             };
             events.seal(&mut transaction);
             root = transaction.hash;
-            let mut absorbed = manifests.len();
-            let mut count = events.event_count();
-            while absorbed > 0 && self.archive.manifests[absorbed - 1].event_count() <= TIER_FACTOR * count {
-                absorbed -= 1;
-                count += self.archive.manifests[absorbed].event_count();
-            }
-            let (mut merged, mut transactions) = (Events::default(), Vec::new());
-            for i in absorbed..manifests.len() {
-                let segment = &self.archive.manifests[i];
-                let damaged = |damage| Error::damaged(self.archive.manifest_path(i))(damage);
-                merged.absorb(segment).map_err(damaged)?;
-                transactions.extend(segment.transactions().map_err(damaged)?);
-            }
-            merged.append(events);
-            transactions.push(transaction);
-            manifests.truncate(absorbed);
-            let bytes = manifest_write::encode(generation, &transactions, &merged)
-                .map_err(Error::io(manifest_name(generation)))?;
-            manifests.push(publish(&**medium, manifest_name(generation), generation, &bytes)?);
+            manifests = segments::write_manifest(&self.archive, generation, transaction, events)?;
             medium.sync_folder("manifest").map_err(Error::io("manifest"))?;
         }
 
@@ -559,6 +522,7 @@ impl State {
         // This very head: an error in reading must not lead back to the one before.
         let archive = Archive::with_head(medium.clone(), head)?;
         let previous = std::mem::replace(&mut self.archive, archive);
+        self.entries.clear();
         self.dropped.clear();
         self.sweep(&**medium, &previous.head);
         Ok(generation)

@@ -182,14 +182,12 @@ fn index(archive: &Archive, entries: bool) -> CommandResult {
 
 fn manifest(archive: &Archive) -> CommandResult {
     for segment in archive.manifest_segments() {
-        let (blocks, texts) = segment.section_bytes();
         say!(
-            "manifest segment {}: {} crates, {} events; {} of crate records, {} of texts",
+            "manifest segment {}: {} crates, {} events; {}",
             segment.generation(),
             segment.crate_count(),
             segment.event_count(),
-            human(blocks),
-            human(texts)
+            human(segment.file_bytes())
         );
         for transaction in segment.transactions()? {
             let registry = match transaction.registry.as_str() {
@@ -222,11 +220,11 @@ fn events(archive: &Archive, name: &str) -> CommandResult {
                     "snapshot {} {:?} {} {} {digest}{yanked}",
                     event.generation,
                     event.kind,
-                    record.name,
+                    record.name(),
                     event.version
                 );
                 if event.text.is_some() {
-                    let text = segment.text(record.name, &event)?;
+                    let text = segment.text(record.name(), &event)?;
                     say!("    {}", String::from_utf8_lossy(&text));
                 }
             }

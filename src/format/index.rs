@@ -2,6 +2,7 @@
 
 use super::{Damaged, pages, u32_at, u64_at};
 use crate::ids::Digest;
+use std::collections::BTreeMap;
 
 const MAGIC: &[u8; 8] = b"CRHINDX1";
 /// One entry's size. [R 6.5]
@@ -85,22 +86,142 @@ impl Entry {
 
 /// Builds a segment; `entries` must be sorted by digest, each digest once.
 pub fn encode(generation: u64, entries: &[Entry]) -> Vec<u8> {
-    // About 16 entries a bucket: one page of entries for most lookups, and a
-    // fanout that is a 256th of the entries. [R 6.4]
-    let fanout_bits = (entries.len() as u64 / 16).checked_ilog2().unwrap_or(0).min(24);
-    let mut body = Vec::with_capacity((4 << fanout_bits) + 64 + entries.len() * ENTRY_BYTES);
-    let mut at = 0;
-    for bucket in 0..=1u64 << fanout_bits {
-        while at < entries.len() && bucket_of(&entries[at].digest, fanout_bits) < bucket {
-            at += 1;
+    let mut plan = Plan::new(entries.len() as u64);
+    entries.iter().for_each(|entry| plan.count(&entry.digest));
+    let mut encoder = plan.begin();
+    entries.iter().for_each(|entry| encoder.push(entry));
+    let header = encoder.finish(generation);
+    [header, encoder.take()].concat()
+}
+
+/// The first of two passes over the entries of a segment that is to be built piece by
+/// piece: how many there are, and where they lie.
+#[derive(Debug)]
+pub struct Plan {
+    fanout_bits: u32,
+    entry_count: u64,
+    /// How many entries each bucket has.
+    buckets: Vec<u32>,
+}
+
+impl Plan {
+    /// For at most `entries` entries.
+    pub fn new(entries: u64) -> Plan {
+        let fanout_bits = fanout_bits(entries);
+        Plan {
+            fanout_bits,
+            entry_count: 0,
+            buckets: vec![0; 1 << fanout_bits],
         }
-        body.extend((at as u32).to_le_bytes());
     }
-    body.resize(body.len().next_multiple_of(ENTRY_BYTES), 0);
-    let entries_offset = body.len() as u64;
-    entries.iter().for_each(|entry| entry.encode(&mut body));
-    let fields = [entries.len() as u64, u64::from(fanout_bits), entries_offset];
-    pages::encode(MAGIC, generation, &fields, &body)
+
+    /// Counts an entry.
+    pub fn count(&mut self, digest: &Digest) {
+        self.entry_count += 1;
+        self.buckets[bucket_of(digest, self.fanout_bits) as usize] += 1;
+    }
+
+    /// Begins the second pass.
+    pub fn begin(self) -> Encoder {
+        let mut encoder = Encoder {
+            pages: pages::Encoder::default(),
+            fanout_bits: fanout_bits(self.entry_count),
+            entry_count: self.entry_count,
+            entries_offset: 0,
+        };
+        let merged = 1 << (self.fanout_bits - encoder.fanout_bits);
+        let mut before = 0u32;
+        encoder.pages.push(&before.to_le_bytes());
+        for buckets in self.buckets.chunks(merged) {
+            before += buckets.iter().sum::<u32>();
+            encoder.pages.push(&before.to_le_bytes());
+        }
+        let fanout_bytes = encoder.pages.body_bytes();
+        encoder.entries_offset = fanout_bytes.next_multiple_of(ENTRY_BYTES as u64);
+        let padding = (encoder.entries_offset - fanout_bytes) as usize;
+        encoder.pages.push(&[0; ENTRY_BYTES][..padding]);
+        encoder
+    }
+}
+
+/// About 16 entries a bucket: one page of entries for most lookups, and a fanout that
+/// is a 256th of the entries. [R 6.4]
+fn fanout_bits(entries: u64) -> u32 {
+    (entries / 16).checked_ilog2().unwrap_or(0).min(24)
+}
+
+/// Builds a segment piece by piece: what is ready goes behind room for one page, and
+/// last of all the header.
+#[derive(Debug)]
+pub struct Encoder {
+    pages: pages::Encoder,
+    fanout_bits: u32,
+    entry_count: u64,
+    entries_offset: u64,
+}
+
+impl Encoder {
+    /// Appends an entry: those that were counted, in their order.
+    pub fn push(&mut self, entry: &Entry) {
+        let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+        entry.encode(&mut bytes);
+        self.pages.push(&bytes);
+    }
+
+    /// How many bytes wait to be taken.
+    pub fn ready_bytes(&self) -> usize {
+        self.pages.ready_bytes()
+    }
+
+    /// What has come since this was asked last; it goes behind what was taken before.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.pages.take()
+    }
+
+    /// Ends the segment: what is to be taken then is the last. Returns the header
+    /// page, which goes before all of it.
+    pub fn finish(&mut self, generation: u64) -> Vec<u8> {
+        let fields = [self.entry_count, u64::from(self.fanout_bits), self.entries_offset];
+        self.pages.finish(MAGIC, generation, &fields)
+    }
+}
+
+/// The entries of segments, oldest first, and then of `newest`, by digest; of several
+/// with one digest only the newest. [R 6.8] Damage names its segment, and ends it.
+pub fn merge<'a, B: AsRef<[u8]>>(
+    segments: &[&'a IndexSegment<B>],
+    newest: &'a BTreeMap<Digest, Entry>,
+) -> impl Iterator<Item = Result<Entry, (usize, Damaged)>> {
+    let mut segments: Vec<(&IndexSegment<B>, u64, Option<Entry>)> =
+        segments.iter().map(|segment| (*segment, 0, None)).collect();
+    let mut newest = newest.values().peekable();
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        if failed {
+            return None;
+        }
+        for (i, (segment, next, held)) in segments.iter_mut().enumerate() {
+            if held.is_none() && *next < segment.entry_count() {
+                match segment.entry(*next) {
+                    Ok(entry) => (*next, *held) = (*next + 1, Some(entry)),
+                    Err(damage) => {
+                        failed = true;
+                        return Some(Err((i, damage)));
+                    }
+                }
+            }
+        }
+        let held = segments.iter().filter_map(|(_, _, held)| *held);
+        let least = held
+            .chain(newest.peek().map(|entry| **entry))
+            .map(|entry| entry.digest)
+            .min()?;
+        let mut found = None;
+        for (_, _, held) in &mut segments {
+            found = held.take_if(|entry| entry.digest == least).or(found);
+        }
+        newest.next_if(|entry| entry.digest == least).copied().or(found).map(Ok)
+    })
 }
 
 fn bucket_of(digest: &Digest, fanout_bits: u32) -> u64 {

@@ -8,7 +8,7 @@ pub fn name_order(a: &str, b: &str) -> Ordering {
 }
 
 /// The order of two names' keys, without making them.
-pub(super) fn key_order(a: &str, b: &str) -> Ordering {
+pub fn key_order(a: &str, b: &str) -> Ordering {
     let differing = a
         .bytes()
         .zip(b.bytes())

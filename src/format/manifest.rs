@@ -2,22 +2,23 @@
 //! Reading; writing is in `manifest_write`. Spec section 7.
 
 use super::key::{key_order, key_prefix};
+use super::manifest_block::{Block, Layout, OpenTexts};
 use super::pages::Pages;
-use super::wire::{self, Cursor};
-use super::{Damaged, u32_at, u64_at};
+use super::{Damaged, manifest_text, u64_at, wire};
 use crate::ids::Digest;
 use bincode::{Decode, Encode};
 use std::cmp::Ordering;
+use std::sync::Arc;
+
+pub use super::manifest_block::{CrateRecord, MAX_FRAME_BYTES, TextPlace};
+pub use super::manifest_text::FRAGMENTS;
 
 pub(super) const MAGIC: &[u8; 8] = b"CRHMANI1";
-pub(super) const DIRECTORY_ENTRY_BYTES: u64 = 24;
-pub(super) const TEXT_ENTRY_BYTES: u64 = 24;
-const KIND_BITS: u8 = 0x1f;
+const DIRECTORY_ENTRY_BYTES: u64 = 24;
+pub(super) const KIND_BITS: u8 = 0x1f;
 pub(super) const YANKED_BIT: u8 = 0x40;
 pub(super) const TEXT_BIT: u8 = 0x80;
 pub(super) const DIGEST_BIT: u8 = 0x20;
-/// A text block's decoded size is at most this. [R 7.8]
-pub const MAX_TEXT_BLOCK_BYTES: u32 = 1 << 28;
 
 /// What happened to a release. [R 7.5]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,97 +99,15 @@ pub struct EventRef<'a> {
     pub version: &'a str,
     /// The release's checksum.
     pub digest: Option<Digest>,
-    /// Ordinal of its text in the segment.
-    pub text: Option<u64>,
+    /// Where its text is in the segment.
+    pub text: Option<TextPlace>,
 }
 
-/// All events of one crate name in one segment, oldest first.
-#[derive(Debug, Clone)]
-pub struct CrateRecord<'a> {
-    /// The name as published.
-    pub name: &'a str,
-    event_count: u64,
-    first_text: u64,
-    events: Cursor<'a>,
-}
-
-impl<'a> CrateRecord<'a> {
-    /// The events, decoded one by one.
-    pub fn events(&self) -> impl Iterator<Item = Result<EventRef<'a>, Damaged>> + use<'a> {
-        self.raw_events().map(|event| event?.decode())
-    }
-
-    /// The events of one exact version; the others are passed over undecoded.
-    pub fn events_of(&self, version: &str) -> impl Iterator<Item = Result<EventRef<'a>, Damaged>> {
-        self.raw_events().filter_map(move |event| match event {
-            Ok(event) if event.version != version.as_bytes() => None,
-            Ok(event) => Some(event.decode()),
-            Err(damage) => Some(Err(damage)),
-        })
-    }
-
-    fn raw_events(&self) -> impl Iterator<Item = Result<RawEvent<'a>, Damaged>> + use<'a> {
-        let mut cursor = self.events.clone();
-        let mut next_text = self.first_text;
-        (0..self.event_count).map(move |_| {
-            let flags = cursor.byte()?;
-            let generation = cursor.uint()?;
-            let version = cursor.bytes()?;
-            let digest = match flags & DIGEST_BIT {
-                0 => None,
-                _ => Some(cursor.digest()?),
-            };
-            let text = (flags & TEXT_BIT != 0).then_some(next_text);
-            next_text += u64::from(text.is_some());
-            Ok(RawEvent {
-                flags,
-                generation,
-                version,
-                digest,
-                text,
-            })
-        })
-    }
-
-    fn decode(cursor: &mut Cursor<'a>) -> Result<CrateRecord<'a>, Damaged> {
-        let body = cursor.bytes()?;
-        let mut events = Cursor::new(body, "crate record");
-        let name = events.text()?;
-        let event_count = events.uint()?;
-        let first_text = events.uint()?;
-        Ok(CrateRecord {
-            name,
-            event_count,
-            first_text,
-            events,
-        })
-    }
-}
-
-/// An event's parts, not yet looked at.
-struct RawEvent<'a> {
-    flags: u8,
-    generation: u64,
-    version: &'a [u8],
-    digest: Option<Digest>,
-    text: Option<u64>,
-}
-
-impl<'a> RawEvent<'a> {
-    fn decode(self) -> Result<EventRef<'a>, Damaged> {
-        let number = self.flags & KIND_BITS;
-        let kind = EventKind::from_number(number).ok_or_else(|| Damaged::new("event kind", 0, "1 to 10", number))?;
-        let version = std::str::from_utf8(self.version)
-            .map_err(|_| Damaged::new("event version", 0, "UTF-8 text", self.version.escape_ascii()))?;
-        Ok(EventRef {
-            kind,
-            yanked: self.flags & YANKED_BIT != 0,
-            generation: self.generation,
-            version,
-            digest: self.digest,
-            text: self.text,
-        })
-    }
+/// Names whose keys begin with this or more, and with less than that; all by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NameRange {
+    from: u128,
+    to: Option<u128>,
 }
 
 /// A manifest segment, read in place.
@@ -198,8 +117,6 @@ pub struct ManifestSegment<B> {
     transactions: Section,
     blocks: Section,
     directory: Section,
-    texts: Section,
-    text_directory: Section,
     crate_count: u64,
     event_count: u64,
 }
@@ -230,18 +147,15 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
             }
         };
         let (transactions, blocks, directory) = (section(0)?, section(1)?, section(2)?);
-        let (texts, text_directory) = (section(3)?, section(4)?);
-        if directory.bytes % DIRECTORY_ENTRY_BYTES != 0 || text_directory.bytes % TEXT_ENTRY_BYTES != 0 {
+        if directory.bytes % DIRECTORY_ENTRY_BYTES != 0 {
             return Err(Damaged::new("manifest directory", 64, "whole entries", directory.bytes));
         }
-        let (crate_count, event_count) = (pages.field(10), pages.field(11));
+        let (crate_count, event_count) = (pages.field(6), pages.field(7));
         Ok(ManifestSegment {
             pages,
             transactions,
             blocks,
             directory,
-            texts,
-            text_directory,
             crate_count,
             event_count,
         })
@@ -262,9 +176,9 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
         self.pages.generation()
     }
 
-    /// Bytes of crate blocks and of text frames.
-    pub fn section_bytes(&self) -> (u64, u64) {
-        (self.blocks.bytes, self.texts.bytes)
+    /// Length of the file.
+    pub fn file_bytes(&self) -> u64 {
+        self.pages.file_bytes()
     }
 
     /// The transactions whose events are here, oldest first.
@@ -278,7 +192,7 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
         )
     }
 
-    fn block_count(&self) -> u64 {
+    pub(super) fn block_count(&self) -> u64 {
         self.directory.bytes / DIRECTORY_ENTRY_BYTES
     }
 
@@ -289,7 +203,12 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
         Ok((prefix, u64_at(raw, 16)))
     }
 
-    fn block(&self, i: u64) -> Result<Cursor<'_>, Damaged> {
+    /// The beginning of the first key in block `i`.
+    pub(super) fn block_prefix(&self, i: u64) -> Result<u128, Damaged> {
+        Ok(self.directory_entry(i)?.0)
+    }
+
+    pub(super) fn block_bytes(&self, i: u64) -> Result<&[u8], Damaged> {
         let (_, start) = self.directory_entry(i)?;
         let end = if i + 1 < self.block_count() {
             self.directory_entry(i + 1)?.1
@@ -299,8 +218,11 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
         if start > end || end > self.blocks.bytes {
             return Err(Damaged::new("manifest directory", start, "ascending offsets", end));
         }
-        let bytes = self.pages.get(self.blocks.offset + start, end - start)?;
-        Ok(Cursor::new(bytes, "crate block"))
+        self.pages.get(self.blocks.offset + start, end - start)
+    }
+
+    pub(super) fn block(&self, i: u64) -> Result<Arc<Block<'_>>, Damaged> {
+        Block::decode(i, self.block_bytes(i)?)
     }
 
     /// All spellings of the name with this key that have events here.
@@ -314,27 +236,24 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
         let (mut low, mut high) = (0, self.block_count());
         while low < high {
             let middle = low + (high - low) / 2;
-            let (block_prefix, _) = self.directory_entry(middle)?;
-            let below = match block_prefix.cmp(&prefix) {
+            let below = match self.block_prefix(middle)?.cmp(&prefix) {
                 Ordering::Less => true,
                 Ordering::Greater => false,
                 Ordering::Equal => {
-                    let first = CrateRecord::decode(&mut self.block(middle)?)?;
-                    key_order(first.name, name).is_lt()
+                    let (first, _) = self.block(middle)?.first_and_last_name()?;
+                    key_order(&first, name).is_lt()
                 }
             };
             if below { low = middle + 1 } else { high = middle }
         }
         let mut found = Vec::new();
-        'blocks: for i in low.saturating_sub(1)..self.block_count() {
-            let mut block = self.block(i)?;
-            while !block.is_empty() {
-                let record = CrateRecord::decode(&mut block)?;
-                match key_order(record.name, name) {
-                    Ordering::Equal => found.push(record),
-                    Ordering::Greater => break 'blocks,
-                    Ordering::Less => {}
-                }
+        for i in low.saturating_sub(1)..self.block_count() {
+            // Beyond the block before, one that begins with a greater key has none.
+            if i >= low && self.block_prefix(i)? > prefix {
+                break;
+            }
+            if !self.block(i)?.select(&mut found, |other| key_order(other, name))? {
+                break;
             }
         }
         Ok(found)
@@ -342,143 +261,123 @@ impl<B: AsRef<[u8]>> ManifestSegment<B> {
 
     /// Every crate record, by name.
     pub fn crates(&self) -> impl Iterator<Item = Result<CrateRecord<'_>, Damaged>> + '_ {
-        let mut block: Option<Cursor<'_>> = None;
-        let mut next = 0;
-        std::iter::from_fn(move || {
-            loop {
-                if let Some(cursor) = block.as_mut().filter(|cursor| !cursor.is_empty()) {
-                    return Some(CrateRecord::decode(cursor));
-                }
-                if next == self.block_count() {
-                    return None;
-                }
-                match self.block(next) {
-                    Ok(cursor) => block = Some(cursor),
-                    Err(error) => {
-                        next = self.block_count();
-                        block = None;
-                        return Some(Err(error));
-                    }
-                }
-                next += 1;
+        self.crates_in(NameRange::default())
+    }
+
+    /// The crate records with names in `range`, by name.
+    pub fn crates_in(&self, range: NameRange) -> impl Iterator<Item = Result<CrateRecord<'_>, Damaged>> + '_ {
+        let NameRange { from, to } = range;
+        let (first, damage) = match self.blocks_below(from) {
+            // The block before may end with such names too.
+            Ok(below) => (below.saturating_sub(1), None),
+            Err(damage) => (self.block_count(), Some(Err(damage))),
+        };
+        let records = (first..self.block_count()).flat_map(|i| {
+            let (records, damage) = match self.block(i) {
+                Ok(block) => (Some(block.records()), None),
+                Err(damage) => (None, Some(Err(damage))),
+            };
+            records.into_iter().flatten().chain(damage)
+        });
+        let prefix = |record: &Result<CrateRecord<'_>, Damaged>| record.as_ref().ok().map(|r| key_prefix(r.name()));
+        records
+            .skip_while(move |record| prefix(record).is_some_and(|prefix| prefix < from))
+            .take_while(move |record| prefix(record).is_none_or(|prefix| to.is_none_or(|to| prefix < to)))
+            .chain(damage)
+    }
+
+    /// How many blocks begin below `prefix`.
+    fn blocks_below(&self, prefix: u128) -> Result<u64, Damaged> {
+        let (mut low, mut high) = (0, self.block_count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.block_prefix(middle)? < prefix {
+                true => low = middle + 1,
+                false => high = middle,
             }
-        })
+        }
+        Ok(low)
+    }
+
+    /// At most `parts` ranges of names that have about as many events each and
+    /// together all names there are.
+    ///
+    /// # Errors
+    /// When the directory is damaged.
+    pub fn ranges(&self, parts: usize) -> Result<Vec<NameRange>, Damaged> {
+        let mut ranges = vec![NameRange::default()];
+        for part in 1..parts as u64 {
+            let middle = self.block_prefix(self.block_count() * part / parts as u64);
+            let middle = if self.block_count() == 0 { break } else { middle? };
+            if let Some(last) = ranges.last_mut().filter(|last| last.from < middle) {
+                last.to = Some(middle);
+                ranges.push(NameRange { from: middle, to: None });
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// The text of an event of crate `name`, byte for byte. For many, a
+    /// [`TextReader`] is faster.
+    ///
+    /// # Errors
+    /// When it is damaged or the event has none.
+    pub fn text(&self, name: &str, event: &EventRef<'_>) -> Result<Vec<u8>, Damaged> {
+        TextReader::new(self).text(name, event)
+    }
+
+    /// Checks every page, and that the counts in the header are right; the chain of
+    /// hashes is the archive's to check.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn verify_pages(&self) -> Result<(), Damaged> {
+        self.pages.verify()?;
+        let (mut crates, mut events) = (0, 0);
+        for i in 0..self.block_count() {
+            let layout = Layout::decode(self.block_bytes(i)?)?;
+            crates += u64::from(layout.record_count);
+            events += u64::from(layout.event_count);
+        }
+        if (crates, events) != (self.crate_count, self.event_count) {
+            let expected = format!("{} records with {} events", self.crate_count, self.event_count);
+            return Err(Damaged::new(
+                "manifest counts",
+                80,
+                expected,
+                format!("{crates} with {events}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Reads texts of one segment; those asked for in their order cost little each.
+#[derive(Debug)]
+pub struct TextReader<'a, B> {
+    segment: &'a ManifestSegment<B>,
+    open: Option<OpenTexts>,
+}
+
+impl<'a, B: AsRef<[u8]>> TextReader<'a, B> {
+    /// A reader with nothing decoded yet.
+    pub fn new(segment: &'a ManifestSegment<B>) -> TextReader<'a, B> {
+        TextReader { segment, open: None }
     }
 
     /// The text of an event of crate `name`, byte for byte.
     ///
     /// # Errors
     /// When it is damaged or the event has none.
-    pub fn text(&self, name: &str, event: &EventRef<'_>) -> Result<Vec<u8>, Damaged> {
-        let ordinal = event
+    pub fn text(&mut self, name: &str, event: &EventRef<'_>) -> Result<Vec<u8>, Damaged> {
+        let place = event
             .text
             .ok_or_else(|| Damaged::new("event text", 0, "a text", "none"))?;
-        let block = self.text_block_of(ordinal)?;
-        let stored = block.get(ordinal)?;
-        restore_text(stored, name, event.version, event.digest.as_ref())
-    }
-
-    /// The decoded block that holds text `ordinal`.
-    ///
-    /// # Errors
-    /// When it is damaged or does not exist.
-    pub fn text_block_of(&self, ordinal: u64) -> Result<TextBlock, Damaged> {
-        let (mut low, mut high) = (0, self.text_directory.bytes / TEXT_ENTRY_BYTES);
-        while low + 1 < high {
-            let middle = low + (high - low) / 2;
-            let at = self.text_directory.offset + middle * TEXT_ENTRY_BYTES;
-            if u64_at(self.pages.get(at, 8)?, 0) <= ordinal {
-                low = middle
-            } else {
-                high = middle
-            }
-        }
-        let raw = self
-            .pages
-            .get(self.text_directory.offset + low * TEXT_ENTRY_BYTES, TEXT_ENTRY_BYTES)?;
-        let (first, offset) = (u64_at(raw, 0), u64_at(raw, 8));
-        let (frame_bytes, raw_bytes) = (u32_at(raw, 16), u32_at(raw, 20));
-        if offset.saturating_add(u64::from(frame_bytes)) > self.texts.bytes || raw_bytes > MAX_TEXT_BLOCK_BYTES {
-            return Err(Damaged::new("text block", offset, "within the section", frame_bytes));
-        }
-        let frame = self.pages.get(self.texts.offset + offset, u64::from(frame_bytes))?;
-        let room_bytes = match super::frame::content_bound(frame) {
-            Some(bound) if u64::from(raw_bytes) > bound => {
-                return Err(Damaged::new(
-                    "text block",
-                    offset,
-                    raw_bytes,
-                    format!("a frame of at most {bound}"),
-                ));
-            }
-            Some(_) => raw_bytes,
-            None => 0,
+        let open = match self.open.take() {
+            Some(open) if open.has(&place) => open,
+            _ => OpenTexts::open(&place, self.segment.block_bytes(OpenTexts::block_of(&place))?)?,
         };
-        let bytes = zstd::bulk::decompress(frame, room_bytes as usize)
-            .map_err(|error| Damaged::new("text block", offset, "a zstd frame", error))?;
-        if bytes.len() != raw_bytes as usize {
-            return Err(Damaged::new("text block", offset, raw_bytes, bytes.len()));
-        }
-        Ok(TextBlock { first, bytes })
+        let stored = self.open.insert(open).get(&place)?;
+        manifest_text::restore(stored, name, event.version, event.digest.as_ref())
     }
-
-    /// Checks every page; the chain of hashes is the archive's to check.
-    ///
-    /// # Errors
-    /// The first page that is wrong.
-    pub fn verify_pages(&self) -> Result<(), Damaged> {
-        self.pages.verify()
-    }
-}
-
-/// Some consecutive texts, decoded.
-#[derive(Debug)]
-pub struct TextBlock {
-    first: u64,
-    bytes: Vec<u8>,
-}
-
-impl TextBlock {
-    pub(super) fn first(&self) -> u64 {
-        self.first
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The stored form of text `ordinal`.
-    ///
-    /// # Errors
-    /// When it is not in this block.
-    pub fn get(&self, ordinal: u64) -> Result<&[u8], Damaged> {
-        let mut cursor = Cursor::new(&self.bytes, "text block");
-        for _ in self.first..ordinal {
-            cursor.bytes()?;
-        }
-        cursor.bytes()
-    }
-}
-
-/// Undoes the substitutions of [R 7.7].
-pub(super) fn restore_text(
-    stored: &[u8],
-    name: &str,
-    version: &str,
-    digest: Option<&Digest>,
-) -> Result<Vec<u8>, Damaged> {
-    if stored.first() == Some(&0) {
-        return Ok(stored[1..].to_vec());
-    }
-    let mut text = Vec::with_capacity(stored.len() + 160);
-    for &byte in stored {
-        match (byte, digest) {
-            (1, _) => text.extend_from_slice(name.as_bytes()),
-            (2, _) => text.extend_from_slice(version.as_bytes()),
-            (3, Some(digest)) => text.extend_from_slice(digest.to_string().as_bytes()),
-            (3, None) => return Err(Damaged::new("event text", 0, "a digest to put in", "none")),
-            _ => text.push(byte),
-        }
-    }
-    Ok(text)
 }

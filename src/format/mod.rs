@@ -9,10 +9,15 @@ pub mod head;
 pub mod index;
 mod key;
 pub mod manifest;
+mod manifest_block;
+pub mod manifest_merge;
+mod manifest_text;
 pub mod manifest_write;
 pub mod pack;
 pub mod pages;
 pub mod wire;
+
+pub use key::{key_order, name_order};
 
 /// The format version this code reads and writes.
 pub const FORMAT_VERSION: u32 = 1;

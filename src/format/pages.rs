@@ -14,26 +14,75 @@ pub const MAX_FIELDS: usize = 16;
 
 /// Builds a segment file from its body.
 pub fn encode(magic: &[u8; 8], generation: u64, fields: &[u64], body: &[u8]) -> Vec<u8> {
-    let pages = body.len().div_ceil(PAGE_BYTES);
-    let mut out = Vec::with_capacity(PAGE_BYTES * (pages + 1) + 4 * pages);
-    out.extend_from_slice(magic);
-    out.extend(FORMAT_VERSION.to_le_bytes());
-    out.extend([0; 4]);
-    out.extend(generation.to_le_bytes());
-    out.extend((body.len() as u64).to_le_bytes());
-    for field in fields {
-        out.extend(field.to_le_bytes());
+    let mut encoder = Encoder::default();
+    encoder.push(body);
+    let header = encoder.finish(magic, generation, fields);
+    [header, encoder.take()].concat()
+}
+
+/// Builds a segment file piece by piece: first all of its body, whose bytes are to be
+/// taken and written in between, behind room for one page; then the header.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    ready: Vec<u8>,
+    body_bytes: u64,
+    page: crc32fast::Hasher,
+    checksums: Vec<u8>,
+}
+
+impl Encoder {
+    /// Appends to the body.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        self.ready.extend_from_slice(bytes);
+        while !bytes.is_empty() {
+            let room = PAGE_BYTES - self.body_bytes as usize % PAGE_BYTES;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.page.update(now);
+            self.body_bytes += now.len() as u64;
+            if now.len() == room {
+                let page = std::mem::take(&mut self.page);
+                self.checksums.extend(page.finalize().to_le_bytes());
+            }
+            bytes = later;
+        }
     }
-    out.resize(PAGE_BYTES, 0);
-    let crc = crc32fast::hash(&out);
-    out[12..16].copy_from_slice(&crc.to_le_bytes());
-    out.extend_from_slice(body);
-    out.resize(PAGE_BYTES * (pages + 1), 0);
-    for page in 0..pages {
-        let crc = crc32fast::hash(&out[PAGE_BYTES * (page + 1)..PAGE_BYTES * (page + 2)]);
-        out.extend(crc.to_le_bytes());
+
+    /// Length of the body so far.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
     }
-    out
+
+    /// How many bytes wait to be taken.
+    pub fn ready_bytes(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// What has come since this was asked last; it goes behind what was taken before.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Ends the body: what is to be taken then is the last. Returns the header page,
+    /// which goes before all of it.
+    pub fn finish(&mut self, magic: &[u8; 8], generation: u64, fields: &[u64]) -> Vec<u8> {
+        let body_bytes = self.body_bytes;
+        let padding = body_bytes.next_multiple_of(PAGE_BYTES as u64) - body_bytes;
+        self.push(&[0; PAGE_BYTES][..padding as usize]);
+        self.ready.append(&mut self.checksums);
+        let mut header = Vec::with_capacity(PAGE_BYTES);
+        header.extend_from_slice(magic);
+        header.extend(FORMAT_VERSION.to_le_bytes());
+        header.extend([0; 4]);
+        header.extend(generation.to_le_bytes());
+        header.extend(body_bytes.to_le_bytes());
+        for field in fields {
+            header.extend(field.to_le_bytes());
+        }
+        header.resize(PAGE_BYTES, 0);
+        let crc = crc32fast::hash(&header);
+        header[12..16].copy_from_slice(&crc.to_le_bytes());
+        header
+    }
 }
 
 /// A segment's bytes, each page checked when it is first touched.
@@ -117,6 +166,11 @@ impl<B: AsRef<[u8]>> Pages<B> {
     /// The header's own field `i`, below [`MAX_FIELDS`].
     pub fn field(&self, i: usize) -> u64 {
         self.fields[i]
+    }
+
+    /// Length of the whole file.
+    pub fn file_bytes(&self) -> u64 {
+        self.bytes.as_ref().len() as u64
     }
 
     /// Length of the body.

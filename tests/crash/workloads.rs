@@ -167,7 +167,7 @@ fn second(stage: &Stage) -> Result<(), Error> {
 /// Two commits of one writer: segments are merged, and those before are swept away.
 fn third(stage: &Stage) -> Result<(), Error> {
     let writer = stage.writer()?;
-    stage.store(&writer, &["two@1.0.0"])?;
+    stage.store(&writer, &["two@1.0.0", "two@1.0.2"])?;
     stage.commit(&writer)?;
     stage.store(&writer, &["two@1.0.1"])?;
     stage.commit(&writer)

@@ -8,6 +8,7 @@ use cratehold::format::index::{self, Entry, EntryKind};
 use cratehold::format::manifest::{EventKind, Transaction};
 use cratehold::format::manifest_write::{self, Event, Events};
 use cratehold::format::pack::{PackHeader, RecordMeta};
+use cratehold::format::pages;
 use cratehold::ids::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -878,21 +879,94 @@ fn indexes(good: &[u8]) -> Vec<Defect> {
     ]
 }
 
+/// The one block of a manifest segment, taken apart.
+struct Block {
+    /// Records, events, digests, text frames, as the header says.
+    counts: [u32; 4],
+    records: Vec<u8>,
+    digests: Vec<u8>,
+    /// Each frame's count of texts, and the texts.
+    texts: Vec<(u32, Vec<u8>)>,
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+impl Block {
+    fn of(bytes: &[u8]) -> Block {
+        let counts = [8, 12, 16, 20].map(|at| number(bytes, at));
+        let mut at = 24 + 12 * counts[3] as usize;
+        let mut take = |length: u32| {
+            at += length as usize;
+            &bytes[at - length as usize..at]
+        };
+        let unzstd = |frame: &[u8], length: u32| zstd::bulk::decompress(frame, length as usize).unwrap();
+        let records = unzstd(take(number(bytes, 0)), number(bytes, 4));
+        let digests = take(32 * counts[2]).to_vec();
+        let texts = (0..counts[3] as usize).map(|i| {
+            let entry = &bytes[24 + 12 * i..36 + 12 * i];
+            (number(entry, 8), unzstd(take(number(entry, 0)), number(entry, 4)))
+        });
+        Block {
+            counts,
+            texts: texts.collect(),
+            records,
+            digests,
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let records = compress(&self.records, None);
+        let frames: Vec<Vec<u8>> = self.texts.iter().map(|(_, text)| compress(text, None)).collect();
+        let mut numbers = vec![records.len() as u32, self.records.len() as u32];
+        numbers.extend(self.counts);
+        for ((count, text), frame) in self.texts.iter().zip(&frames) {
+            numbers.extend([frame.len() as u32, text.len() as u32, *count]);
+        }
+        let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        [numbers, records, self.digests.clone(), frames.concat()].concat()
+    }
+}
+
+/// A manifest segment with a change in its one block.
+fn rebuilt(good: &[u8], change: &dyn Fn(&mut Block)) -> Vec<u8> {
+    let section = |i: usize| &good[PAGE_BYTES + field(good, 2 * i)..][..field(good, 2 * i + 1)];
+    assert_eq!(section(2).len(), 24, "one block");
+    let mut block = Block::of(section(1));
+    change(&mut block);
+    let sections = [section(0), &block.encode(), section(2)];
+    let (mut fields, mut body) = (Vec::new(), Vec::new());
+    for section in sections {
+        fields.extend([body.len() as u64, section.len() as u64]);
+        body.extend_from_slice(section);
+    }
+    fields.extend([field(good, 6) as u64, field(good, 7) as u64]);
+    let generation = u64::from_le_bytes(good[16..24].try_into().unwrap());
+    pages::encode(b"CRHMANI1", generation, &fields, &body)
+}
+
 fn manifests(good: &[u8]) -> Vec<Defect> {
-    let section = |i: usize| (PAGE_BYTES + field(good, 2 * i), field(good, 2 * i + 1));
-    let ((transactions, _), (blocks, block_bytes), (directory, _)) = (section(0), section(1), section(2));
-    let ((texts, _), (text_directory, _)) = (section(3), section(4));
+    let section = |i: usize| PAGE_BYTES + field(good, 2 * i);
+    let (transactions, blocks, directory) = (section(0), section(1), section(2));
     let resealed = |change: &dyn Fn(&mut Vec<u8>)| reseal(altered(good, change));
+    let rebuilt = |change: &dyn Fn(&mut Block)| rebuilt(good, change);
     let defect = |name, bytes, says: &str| Defect {
         name,
         file: MANIFEST,
         bytes,
         says: says.into(),
     };
-    // The first record is alpha's: length, name, count, ordinal; then its first event.
-    let record = &good[blocks..blocks + block_bytes];
-    let event = blocks + record.windows(5).position(|window| window == b"alpha").unwrap() + 7;
-    assert_eq!(good[event] & 0x1f, EventKind::Yanked as u8, "the first event of alpha");
+    // The first record is alpha's: length, name, three counts; then its first event.
+    let block = Block::of(&good[blocks..]);
+    let event = block.records.windows(5).position(|window| window == b"alpha").unwrap() + 8;
+    assert_eq!(
+        block.records[event] & 0x1f,
+        EventKind::Yanked as u8,
+        "the first event of alpha"
+    );
+    assert_eq!(block.counts[3], 1, "one text frame");
+    let texts = blocks + 36 + number(good, blocks) as usize + block.digests.len();
     vec![
         defect(
             "manifest-section",
@@ -933,54 +1007,97 @@ fn manifests(good: &[u8]) -> Vec<Defect> {
             "hash chain breaks at snapshot 2",
         ),
         defect(
-            "manifest-record-length",
-            resealed(&|bytes| bytes[blocks] = 251),
+            "manifest-block-records",
+            resealed(&|bytes| put(bytes, blocks, &[255; 4])),
             "crate block",
         ),
         defect(
+            "manifest-block-frames",
+            resealed(&|bytes| put(bytes, blocks + 20, &[255; 4])),
+            "crate block",
+        ),
+        defect(
+            "manifest-block-counts",
+            resealed(&|bytes| bytes[blocks + 8] += 1),
+            "manifest counts",
+        ),
+        defect(
+            "manifest-digest-left",
+            rebuilt(&|block| {
+                block.counts[2] += 1;
+                block.digests.extend([7; 32]);
+            }),
+            "records, digests and texts",
+        ),
+        defect(
+            "manifest-records-frame",
+            resealed(&|bytes| bytes[blocks + 36] ^= 1),
+            "crate records at offset 0: expected a zstd frame",
+        ),
+        defect(
+            "manifest-record-length",
+            rebuilt(&|block| block.records[0] = 251),
+            "crate record",
+        ),
+        defect(
             "manifest-record-count",
-            resealed(&|bytes| bytes[event - 2] = 250),
+            rebuilt(&|block| block.records[event - 3] = 250),
+            "crate record",
+        ),
+        defect(
+            "manifest-record-digests",
+            rebuilt(&|block| block.records[event - 2] = 250),
             "crate record",
         ),
         defect(
             "manifest-event-kind",
-            resealed(&|bytes| bytes[event] |= 0x1f),
+            rebuilt(&|block| block.records[event] |= 0x1f),
             "event kind at offset 0: expected 1 to 10, found 31",
         ),
         defect(
             "manifest-event-flags",
-            resealed(&|bytes| bytes[event] ^= 0x40),
+            rebuilt(&|block| block.records[event] ^= 0x40),
             "hash chain breaks at snapshot 2",
         ),
         defect(
             "manifest-event-stray",
-            resealed(&|bytes| bytes[event + 1] = 1),
+            rebuilt(&|block| block.records[event + 1] = 1),
             "events belong to no transaction",
         ),
         defect(
             "manifest-text-oversized",
-            resealed(&|bytes| put(bytes, text_directory + 20, &[255; 4])),
-            "text block",
+            resealed(&|bytes| put(bytes, blocks + 28, &[255; 4])),
+            "text frame",
         ),
         defect(
             "manifest-text-length",
-            resealed(&|bytes| bytes[text_directory + 20] ^= 1),
-            "text block",
+            resealed(&|bytes| bytes[blocks + 28] ^= 1),
+            "text frame",
         ),
         defect(
             "manifest-text-frame",
             resealed(&|bytes| bytes[texts] ^= 1),
-            "text block at offset 0: expected a zstd frame",
+            "text frame at offset 0: expected a zstd frame",
         ),
         defect(
             "manifest-text-outside",
-            resealed(&|bytes| put(bytes, text_directory + 8, &[255; 8])),
-            "text block",
+            resealed(&|bytes| put(bytes, blocks + 24, &[255; 4])),
+            "crate block",
         ),
         defect(
-            "manifest-text-ordinal",
-            resealed(&|bytes| bytes[text_directory] = 1),
-            "text block",
+            "manifest-text-count",
+            rebuilt(&|block| block.texts[0].0 += 1),
+            "records, digests and texts",
+        ),
+        defect(
+            "manifest-text-kept",
+            rebuilt(&|block| block.texts[0].1[0] = 200),
+            "event text at offset 0: expected at most 0 bytes of the text before, found 200",
+        ),
+        defect(
+            "manifest-text-zero",
+            rebuilt(&|block| block.texts[0].1[4] = 0),
+            "event text at offset 0: expected no byte 0 within, found one",
         ),
     ]
 }
