@@ -6,6 +6,7 @@
 mod adopt;
 mod budget;
 mod chain;
+mod compare;
 mod copy;
 mod diff;
 mod encode;
@@ -30,6 +31,7 @@ mod walk;
 mod write;
 
 pub use budget::{Budget, Permit};
+pub use compare::{FileChange, compare_trees};
 pub use copy::{CopyError, CopyOptions, CopyReport, copy, copy_on};
 pub use diff::{Change, ChangeKind};
 pub use encode::{DEFAULT_LEVEL, EncodeOptions};

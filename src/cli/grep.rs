@@ -2,12 +2,13 @@
 
 use super::as_of::{self, AsOf};
 use super::interrupt::{INTERRUPTED, on_ctrl_c};
+use super::terminal::{printable, shown, wants_colour};
 use super::{CommandResult, threads};
 use cratehold::archive::{FileMatches, GrepOptions, Line, Pattern, PatternOptions};
 use cratehold::ids::{CrateName, Version};
 use cratehold::registry::Stop;
 use cratehold::sync::{CrateWant, Want};
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
@@ -78,7 +79,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         threads: threads(),
         stop: &|| stop.is_set(),
     };
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = wants_colour();
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout());
     let mut failed = None;
     let mut found = |file: FileMatches| {
@@ -127,16 +128,6 @@ fn takes(wanted: &[CrateWant], name: &CrateName, version: &Version) -> bool {
         })
 }
 
-/// A path as it may be printed: what could command a terminal is escaped.
-fn shown(path: &str) -> String {
-    path.chars()
-        .map(|c| match c.is_control() {
-            true => c.escape_default().to_string(),
-            false => c.to_string(),
-        })
-        .collect()
-}
-
 /// `NAME-VERSION/PATH:LINE:TEXT`, as ripgrep prints it of unpacked crates.
 fn lines(out: &mut impl Write, pattern: &Pattern, file: &FileMatches, colour: bool) -> std::io::Result<()> {
     let place = format!("{}/{}", file.release.stem(), shown(&file.path));
@@ -160,21 +151,6 @@ fn lines(out: &mut impl Write, pattern: &Pattern, file: &FileMatches, colour: bo
         out.write_all(b"\n")?;
     }
     Ok(())
-}
-
-/// To a terminal nothing is sent that could command it.
-fn printable(out: &mut impl Write, text: &[u8]) -> std::io::Result<()> {
-    let harmless: Vec<u8> = text
-        .iter()
-        .map(|&byte| {
-            if byte == b'\t' || byte >= b' ' && byte != 0x7f {
-                byte
-            } else {
-                b'?'
-            }
-        })
-        .collect();
-    out.write_all(&harmless)
 }
 
 fn json(out: &mut impl Write, pattern: &Pattern, file: &FileMatches) -> std::io::Result<()> {

@@ -19,6 +19,7 @@ macro_rules! say {
 mod as_of;
 mod copy;
 mod diff;
+mod diff_releases;
 mod extract;
 mod gc;
 mod grep;
@@ -35,6 +36,7 @@ mod sign;
 mod size;
 mod stats;
 mod sync;
+mod terminal;
 mod trust;
 mod verify;
 
@@ -67,7 +69,8 @@ enum Command {
     Info(info::Args),
     /// The snapshots: when, by what, and what changed in each.
     Log(log::Args),
-    /// The releases that changed between two snapshots, or since a date.
+    /// The releases that changed between two snapshots or since a date, or the files
+    /// that changed between two releases.
     Diff(diff::Args),
     /// The lines of the crates' files that match a pattern.
     Grep(grep::Args),
