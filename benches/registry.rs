@@ -180,14 +180,9 @@ fn held(releases: usize) {
     for each in &mut changed {
         let line = each.lines.lines().last().unwrap().to_owned();
         let version = format!("{}.0.0", 1000 + each.versions);
-        let at = line.find("\"vers\":\"").unwrap() + 8;
-        let old = &line[at..at + line[at..].find('"').unwrap()];
-        writeln!(
-            each.lines,
-            "{}",
-            line.replacen(&format!("\"vers\":\"{old}\""), &format!("\"vers\":\"{version}\""), 1)
-        )
-        .unwrap();
+        let cksum = Digest::of(format!("{} {version}", each.name).as_bytes()).to_string();
+        let line = with_value(&with_value(&line, "vers", &version), "cksum", &cksum);
+        writeln!(each.lines, "{line}").unwrap();
     }
     import(&git, &mut changed, "second");
     let child = Command::new(std::env::current_exe().unwrap())
@@ -197,6 +192,14 @@ fn held(releases: usize) {
         .unwrap();
     print!("{}", String::from_utf8_lossy(&child.stdout));
     assert!(child.status.success());
+}
+
+/// `line` with another value for a key whose value is text.
+fn with_value(line: &str, key: &str, value: &str) -> String {
+    let begin = format!("\"{key}\":\"");
+    let (before, rest) = line.split_once(&begin).unwrap();
+    let (_, behind) = rest.split_once('"').unwrap();
+    format!("{before}{begin}{value}\"{behind}")
 }
 
 /// In a process of its own, so that its peak of memory is its own.
@@ -212,6 +215,7 @@ fn one_sync(folder: &Path, git: &Path) {
         "{} of {} to fetch: found and committed in {plan_s:.2} s, {written} bytes written",
         report.left, report.wanted
     );
+    assert_eq!(report.left, NEW_RELEASES as u64);
     println!("peak memory: {}", peak());
     let archive = Archive::open(folder).unwrap();
     let mut names: Vec<String> = Vec::new();
