@@ -97,11 +97,6 @@ fn plan(folder: &Path, git: &Path) -> (f64, Report) {
     (start.elapsed().as_secs_f64(), report)
 }
 
-fn file_bytes(folder: &Path, part: &str) -> u64 {
-    let files = std::fs::read_dir(folder.join(part)).unwrap();
-    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
-}
-
 /// What the newest snapshot's segments take.
 fn segment_bytes(folder: &Path) -> [u64; 2] {
     let archive = Archive::open(folder).unwrap();
@@ -204,20 +199,18 @@ fn with_value(line: &str, key: &str, value: &str) -> String {
 
 /// In a process of its own, so that its peak of memory is its own.
 fn one_sync(folder: &Path, git: &Path) {
-    let before: u64 = ["index", "manifest"].map(|part| file_bytes(folder, part)).iter().sum();
+    let before = Archive::open(folder).unwrap().head().generation;
     let (plan_s, report) = plan(folder, git);
-    let written = ["index", "manifest"]
-        .map(|part| file_bytes(folder, part))
-        .iter()
-        .sum::<u64>()
-        - before;
+    let archive = Archive::open(folder).unwrap();
+    let segments = archive.head().indexes.iter().chain(&archive.head().manifests);
+    let new = segments.filter(|segment| segment.generation > before);
+    let written: u64 = new.map(|segment| segment.bytes).sum();
     println!(
         "{} of {} to fetch: found and committed in {plan_s:.2} s, {written} bytes written",
         report.left, report.wanted
     );
     assert_eq!(report.left, NEW_RELEASES as u64);
     println!("peak memory: {}", peak());
-    let archive = Archive::open(folder).unwrap();
     let mut names: Vec<String> = Vec::new();
     archive
         .each_crate(|state| {

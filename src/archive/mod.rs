@@ -6,10 +6,12 @@
 mod adopt;
 mod budget;
 mod chain;
+mod copy;
 mod diff;
 mod encode;
 mod error;
 mod gc;
+mod grep;
 mod history;
 mod import;
 mod ingest;
@@ -28,10 +30,12 @@ mod walk;
 mod write;
 
 pub use budget::{Budget, Permit};
+pub use copy::{CopyError, CopyOptions, CopyReport, copy, copy_on};
 pub use diff::{Change, ChangeKind};
 pub use encode::{DEFAULT_LEVEL, EncodeOptions};
 pub use error::Error;
 pub use gc::{Garbage, Leftover, PackShare, Why};
+pub use grep::{FileMatches, GrepOptions, GrepReport, Line, Pattern, PatternOptions};
 pub use history::{CrateState, LineReader, ReleaseState};
 pub use import::{CrateFile, Failure, ImportOptions, ImportReport, Scan, import};
 pub use ingest::{Arrival, Outcome, ingest};

@@ -7,6 +7,7 @@ use crate::format::index::Entry;
 use crate::format::pack::RecordMeta;
 use crate::ids::Digest;
 use std::io::Read;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 /// What is called with each object of many.
@@ -155,6 +156,35 @@ pub fn tar_files(tar: &[u8], mut visit: impl FnMut(FileEntry, &mut dyn Read)) ->
         let path = full.split_once('/').map_or(full.as_str(), |(_, path)| path).to_owned();
         let bytes = entry.size();
         visit(FileEntry { path, bytes }, &mut entry);
+    }
+    Ok(())
+}
+
+/// As [`tar_files`], with where each file's bytes lie in the tar; ends early when
+/// `visit` says so.
+///
+/// # Errors
+/// When the tar is malformed.
+pub(super) fn tar_ranges(
+    tar: &[u8],
+    mut visit: impl FnMut(String, Range<usize>) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let bad = |error: std::io::Error| Error::Rejected(format!("not a tar: {error}"));
+    for entry in tar::Archive::new(tar).entries().map_err(bad)? {
+        let entry = entry.map_err(bad)?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let full = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let path = full.split_once('/').map_or(full.as_str(), |(_, path)| path).to_owned();
+        let start = entry.raw_file_position() as usize;
+        let end = start.saturating_add(entry.size() as usize);
+        if end > tar.len() {
+            return Err(Error::Rejected(format!("not a tar: `{path}` is cut off")));
+        }
+        if visit(path, start..end).is_break() {
+            break;
+        }
     }
     Ok(())
 }

@@ -59,20 +59,20 @@ impl Archive {
 
 /// The contents decoded last, oldest first.
 #[derive(Default)]
-struct Recent {
+pub(super) struct Recent {
     contents: Vec<(Digest, Arc<Vec<u8>>)>,
     bytes: usize,
 }
 
 impl Recent {
-    fn get(&self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
+    pub(super) fn get(&self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
         let mut newest_first = self.contents.iter().rev();
         newest_first
             .find(|(held, _)| held == digest)
             .map(|(_, bytes)| bytes.clone())
     }
 
-    fn put(&mut self, digest: Digest, content: Arc<Vec<u8>>) {
+    pub(super) fn put(&mut self, digest: Digest, content: Arc<Vec<u8>>) {
         self.bytes += content.len();
         self.contents.push((digest, content));
         while self.contents.len() > RECENT_CONTENTS || (self.contents.len() > 1 && self.bytes > RECENT_BYTES) {

@@ -17,9 +17,11 @@ macro_rules! say {
 }
 
 mod as_of;
+mod copy;
 mod diff;
 mod extract;
 mod gc;
+mod grep;
 mod import;
 mod info;
 mod inspect;
@@ -67,8 +69,12 @@ enum Command {
     Log(log::Args),
     /// The releases that changed between two snapshots, or since a date.
     Diff(diff::Args),
+    /// The lines of the crates' files that match a pattern.
+    Grep(grep::Args),
     /// What is held, and where the bytes went.
     Stats(stats::Args),
+    /// Make or refresh a whole archive on another drive, and read back what was written.
+    Copy(copy::Args),
     /// Check that everything held can be given back.
     Verify(verify::Args),
     /// The hash that fixes all that the archive tells of releases.
@@ -89,16 +95,23 @@ type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let args = Args::parse();
+    let command = match args.command {
+        // It can name both archives itself.
+        Command::Copy(copy) => return finish(copy::run(args.archive.as_deref(), copy)),
+        command => command,
+    };
     let Some(archive) = args.archive else {
         eprintln!("error: no archive given: use `--archive DIR` or set CRATEHOLD_ARCHIVE");
         return ExitCode::from(2);
     };
-    let result = match args.command {
+    let result = match command {
+        Command::Copy(args) => copy::run(Some(&archive), args),
         Command::Sync(args) => sync::run(&archive, args),
         Command::Import(args) => import::run(&archive, args),
         Command::Diff(args) => diff::run(&archive, args),
         Command::Extract(args) => extract::run(&archive, args),
         Command::Gc(args) => gc::run(&archive, args),
+        Command::Grep(args) => grep::run(&archive, args),
         Command::Info(args) => info::run(&archive, args),
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
@@ -109,6 +122,10 @@ pub fn run() -> ExitCode {
         Command::Stats(args) => stats::run(&archive, args),
         Command::Verify(args) => verify::run(&archive, args),
     };
+    finish(result)
+}
+
+fn finish(result: CommandResult) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
         ExitCode::FAILURE

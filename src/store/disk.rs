@@ -143,6 +143,19 @@ impl Medium for DiskMedium {
         std::fs::remove_file(self.path(name))
     }
 
+    #[cfg(target_os = "linux")]
+    fn forget(&self, name: &str) {
+        if let Ok(file) = self.handle(name, false) {
+            let _ = rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+    }
+
+    #[cfg(unix)]
+    fn free_bytes(&self) -> Option<u64> {
+        let free = rustix::fs::statvfs(&self.folder).ok()?;
+        free.f_bavail.checked_mul(free.f_frsize)
+    }
+
     fn lock(&self) -> io::Result<()> {
         let file = OpenOptions::new()
             .create(true)

@@ -85,6 +85,18 @@ pub trait Medium: Send + Sync + std::fmt::Debug {
     /// Whatever the operating system says.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Lets go of what the operating system keeps of a synced file in memory, so that
+    /// what is read next comes from the medium itself. Where that cannot be asked for,
+    /// nothing happens.
+    fn forget(&self, name: &str) {
+        let _ = name;
+    }
+
+    /// How many bytes can still be written, where that is known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Becomes the one writer, until the medium is dropped.
     ///
     /// # Errors

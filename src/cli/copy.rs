@@ -1,0 +1,116 @@
+//! `cratehold copy`.
+
+use super::interrupt::{INTERRUPTED, on_ctrl_c};
+use super::{CommandResult, bytes_bar, human};
+use cratehold::archive::{Archive, CopyError, CopyOptions, copy};
+use cratehold::registry::Stop;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What may lie in the folder that a copy is made in: an archive's own files, and what
+/// operating systems put on every drive.
+const EXPECTED: [&str; 17] = [
+    "head0",
+    "head1",
+    "packs",
+    "index",
+    "manifest",
+    "lock",
+    "README.txt",
+    "format-1.md",
+    "engines.md",
+    "reader.py",
+    "lost+found",
+    "System Volume Information",
+    "$RECYCLE.BIN",
+    ".Spotlight-V100",
+    ".Trashes",
+    ".fseventsd",
+    ".DS_Store",
+];
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The archive to copy, unless `--archive` says it, then the folder to copy it to.
+    #[arg(required = true, num_args = 1..=2, value_names = ["SRC", "DEST"])]
+    folders: Vec<PathBuf>,
+    /// Compare all that is at DEST already with SRC, byte for byte, and mend what is
+    /// damaged there.
+    #[arg(long)]
+    check: bool,
+}
+
+pub fn run(archive: Option<&Path>, args: Args) -> CommandResult {
+    let (from, to) = match (&args.folders[..], archive) {
+        ([from, to], _) => (&**from, &**to),
+        ([to], Some(from)) => (from, &**to),
+        _ => {
+            eprintln!("error: expected `copy SRC DEST`, or `--archive SRC` and `copy DEST`");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    whole(from, to, &args)
+}
+
+fn whole(from: &Path, to: &Path, args: &Args) -> CommandResult {
+    let archive = Archive::open(from)?;
+    check_folder(from, to)?;
+    let stop = Stop::default();
+    on_ctrl_c(&stop, "what was copied is kept")?;
+    let bar = bytes_bar(0);
+    let options = CopyOptions {
+        check: args.check,
+        stop: &|| stop.is_set(),
+        begin: &|bytes| bar.set_length(bytes),
+        progress: &|bytes| bar.inc(bytes),
+    };
+    let result = copy(&archive, to, &options);
+    bar.finish_and_clear();
+    let report = match result {
+        Err(stopped @ CopyError::Stopped) => {
+            eprintln!("{stopped}");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        result => result?,
+    };
+    let mended = match report.mended_bytes {
+        0 => String::new(),
+        bytes => format!(", {} that were damaged there mended", human(bytes)),
+    };
+    say!(
+        "{} copied and read back, {} there already{mended}; {} is now snapshot {}",
+        human(report.copied_bytes),
+        human(report.kept_bytes),
+        to.display(),
+        report.snapshot
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// That a copy does not land among files that have nothing to do with it.
+fn check_folder(from: &Path, to: &Path) -> Result<(), String> {
+    if to
+        .canonicalize()
+        .ok()
+        .is_some_and(|to| from.canonicalize().is_ok_and(|from| from == to))
+    {
+        return Err(format!("{}: source and destination are the same folder", to.display()));
+    }
+    let entries = match std::fs::read_dir(to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| format!("{}: {error}", to.display()))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(|error| format!("{}: {error}", to.display()))?.file_name();
+        let name = name.to_string_lossy();
+        let ours = to.join("head0").exists() || to.join("head1").exists();
+        if !ours && !EXPECTED.iter().any(|expected| name.eq_ignore_ascii_case(expected)) {
+            return Err(format!(
+                "{}: is neither an archive nor empty (it has `{name}`); name a new folder in it, such as {}",
+                to.display(),
+                to.join("archive").display()
+            ));
+        }
+    }
+    Ok(())
+}
