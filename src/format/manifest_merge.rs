@@ -208,3 +208,137 @@ impl<B: AsRef<[u8]>> Source<'_, B> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::EventKind;
+    use super::super::manifest_write::{Compressor, SegmentEncoder, each_event, encode};
+    use super::*;
+    use crate::ids::Digest;
+    use fastrand::Rng;
+
+    /// Names of which some have one key, and many begin alike.
+    fn name(random: &mut Rng, names: u32) -> String {
+        let number = random.u32(..names);
+        let family = ["a", "serde-", "a-name-that-is-longer-than-a-prefix-"][(number % 3) as usize];
+        let plain = format!("{family}{:x}", number.wrapping_mul(2_654_435_761) >> 8);
+        match random.u8(..12) {
+            0 => plain.replace('-', "_"),
+            1 => plain.to_uppercase(),
+            _ => plain,
+        }
+    }
+
+    fn some_events(random: &mut Rng, generation: u64, crates: u32, names: u32) -> Events {
+        let mut events = Events::default();
+        for _ in 0..crates {
+            let name = name(random, names);
+            for _ in 0..random.u32(1..8) {
+                let version = format!("{}.{}.0", random.u8(..3), random.u8(..9));
+                let noise: String = (0..random.usize(..120)).map(|_| random.alphanumeric()).collect();
+                let text = format!(r#"{{"name":"{name}","vers":"{version}","deps":["{noise}"]}}"#);
+                let event = Event {
+                    kind: EventKind::Added,
+                    yanked: random.bool(),
+                    generation,
+                    digest: random.bool().then(|| Digest::of(version.as_bytes())),
+                    version,
+                    text: random.bool().then(|| text.into_bytes()),
+                };
+                events.push(&name, event);
+            }
+        }
+        events
+    }
+
+    fn merged(segments: &[&[u8]], newest: Events, generation: u64, pieces: &mut [usize; 2]) -> Vec<u8> {
+        let segments: Vec<_> = segments
+            .iter()
+            .map(|bytes| ManifestSegment::open(*bytes).unwrap())
+            .collect();
+        let mut encoder = SegmentEncoder::default();
+        let mut compressor = Compressor::new().unwrap();
+        for piece in Merge::new(&segments, newest) {
+            match piece.unwrap() {
+                Piece::Kept(block) => {
+                    pieces[0] += 1;
+                    encoder.push(&block);
+                }
+                Piece::Made(draft) => {
+                    pieces[1] += 1;
+                    let blocks = draft.encode(&mut compressor).unwrap();
+                    blocks.iter().for_each(|block| encoder.push(block));
+                }
+            }
+        }
+        let header = encoder.finish(generation, &[]);
+        [header, encoder.take()].concat()
+    }
+
+    fn all_of(bytes: &[u8]) -> Vec<(String, Event)> {
+        let segment = ManifestSegment::open(bytes).unwrap();
+        segment.verify_pages().unwrap();
+        let mut all = Vec::new();
+        each_event(&segment, |name, event, text| {
+            let event = Event {
+                kind: event.kind,
+                yanked: event.yanked,
+                generation: event.generation,
+                version: event.version.to_owned(),
+                digest: event.digest,
+                text,
+            };
+            all.push((name.to_owned(), event));
+        })
+        .unwrap();
+        all
+    }
+
+    /// Whatever the sizes and names: a merge says what its parts said, each name's events
+    /// oldest first, names in order; and what was merged can be merged again.
+    #[test]
+    fn a_merge_says_what_its_parts_said() {
+        let mut pieces = [0, 0];
+        for seed in 0..40 {
+            let random = &mut Rng::with_seed(seed);
+            let names = random.choice([5, 60, 3000]).unwrap();
+            let mut model = Events::default();
+            let mut parts: Vec<Vec<u8>> = Vec::new();
+            for generation in 1..random.u64(3..7) {
+                let crates = random.choice([0, 1, 20, 600]).unwrap();
+                let events = some_events(random, generation, crates, names);
+                for ((_, name), events) in events.clone().into_names() {
+                    events.into_iter().for_each(|event| model.push(&name, event));
+                }
+                if random.u8(..3) > 0 {
+                    parts.push(encode(generation, &[], &events).unwrap());
+                    continue;
+                }
+                let from = random.usize(..=parts.len());
+                let absorbed: Vec<&[u8]> = parts[from..].iter().map(|bytes| &bytes[..]).collect();
+                let segment = merged(&absorbed, events, generation, &mut pieces);
+                parts.truncate(from);
+                parts.push(segment);
+            }
+            let parts: Vec<&[u8]> = parts.iter().map(|bytes| &bytes[..]).collect();
+            let whole = merged(&parts, Events::default(), 99, &mut pieces);
+            let names = model.into_names();
+            let expected: Vec<(String, Event)> = names
+                .flat_map(|((_, name), events)| events.into_iter().map(move |event| (name.clone(), event)))
+                .collect();
+            assert!(all_of(&whole) == expected, "seed {seed}");
+            let segment = ManifestSegment::open(&whole[..]).unwrap();
+            for (name, _) in expected.iter().step_by(97) {
+                let found = segment.find(name).unwrap();
+                assert!(
+                    found.iter().any(|record| **record.name() == **name),
+                    "seed {seed}: {name}"
+                );
+            }
+        }
+        assert!(
+            pieces.iter().all(|&count| count > 20),
+            "both ways are taken: {pieces:?}"
+        );
+    }
+}

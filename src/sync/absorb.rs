@@ -4,7 +4,7 @@
 //! last line counts, as it does for cargo. Absorbing the same lines again gives no
 //! event, whatever the file looks like: see the tests.
 
-use crate::archive::{self, Archive, CrateState, Writer};
+use crate::archive::{self, Archive, CrateState, LineReader, Writer};
 use crate::format::manifest::EventKind;
 use crate::format::manifest_write::Event;
 use crate::ids::{Digest, Version};
@@ -37,6 +37,7 @@ pub(super) fn known_releases(writer: &Writer, state: Option<&CrateState>) -> Res
 /// As [`known_releases`], of an archive that is not being written to.
 pub(super) fn known_in(archive: &Archive, state: Option<&CrateState>) -> Result<Vec<KnownRelease>, archive::Error> {
     let Some(state) = state else { return Ok(Vec::new()) };
+    let mut lines = LineReader::new(archive);
     let known = state.releases.iter().map(|release| {
         Ok(KnownRelease {
             version: release.version.clone(),
@@ -44,7 +45,7 @@ pub(super) fn known_in(archive: &Archive, state: Option<&CrateState>) -> Result<
             yanked: release.yanked,
             removed: release.removed.is_some(),
             replaced: release.replaced.is_some(),
-            line: archive.line(release)?,
+            line: lines.line(release)?,
         })
     });
     known.collect()

@@ -8,8 +8,8 @@
 use super::absorb::{events, known_in, removals};
 use super::listing::Missing;
 use super::{Committer, Error, Failure, Options, Progress, Report};
-use crate::archive::{self, Archive, CrateState, ReleaseState, Writer};
-use crate::format::manifest::EventKind;
+use crate::archive::{self, Archive, CrateState, LineReader, ReleaseState, Writer};
+use crate::format::manifest::{EventKind, NameRange};
 use crate::format::manifest_write::Event;
 use crate::ids::{CrateName, Release};
 use crate::registry::{BlobReader, GitIndex, IndexBlob, IndexFile, MAX_SCHEMA, RegistryLine, Stop, TreeChanges};
@@ -25,6 +25,9 @@ const GONE_PERCENT: u64 = 1;
 const COMMIT_LINE_BYTES: usize = 128 << 20;
 /// Files that are parsed and wait to be noted.
 const QUEUE_FILES: usize = 64;
+/// The manifest is walked in so many ranges of names for each thread: ranges of as many
+/// releases do not take equally long.
+const RANGES_PER_THREAD: usize = 4;
 
 /// What one file brings.
 struct Parsed {
@@ -244,11 +247,62 @@ fn check_removals(archive: &Archive, index: &GitIndex, removed: u64, options: &O
     })
 }
 
-/// Everything that the archive knows the registry to list and does not hold.
+/// What is to be fetched of the crates with names in one range.
+#[derive(Default)]
+struct Part {
+    wanted: u64,
+    held: u64,
+    left: u64,
+    failures: Vec<(String, String)>,
+    missing: Vec<Vec<Missing>>,
+}
+
+/// Everything that the archive knows the registry to list and does not hold, found on
+/// all cores.
 fn missing(writer: &Writer, options: &Options, report: &mut Report) -> Result<Vec<Vec<Missing>>, Error> {
     let archive = writer.with_archive(Archive::clone);
+    let threads = options.threads.max(1);
+    let ranges = archive.name_ranges(threads * RANGES_PER_THREAD)?;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut parts = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(range) = ranges.get(i) else {
+                return Ok::<_, Error>(parts);
+            };
+            parts.push((i, missing_in(&archive, *range, options)?));
+        }
+    };
+    let mut parts = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut parts = Vec::new();
+        for worker in workers {
+            match worker.join() {
+                Ok(found) => parts.extend(found?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok::<_, Error>(parts)
+    })?;
+    parts.sort_by_key(|(i, _)| *i);
     let mut missing = Vec::new();
-    archive.each_crate(|state| {
+    for (_, part) in parts {
+        report.wanted += part.wanted;
+        report.held += part.held;
+        report.left += part.left;
+        for (what, cause) in part.failures {
+            report.fail(what, cause);
+        }
+        missing.extend(part.missing);
+    }
+    Ok(missing)
+}
+
+fn missing_in(archive: &Archive, range: NameRange, options: &Options) -> Result<Part, Error> {
+    let mut part = Part::default();
+    let mut lines = LineReader::new(archive);
+    archive.each_crate_in(range, |state| {
         let mut of_crate = Vec::new();
         let mut neighbour = None;
         for release in &state.releases {
@@ -259,39 +313,41 @@ fn missing(writer: &Writer, options: &Options, report: &mut Report) -> Result<Ve
             if !release.is_current() || !release.is_listed() || release.purged {
                 continue;
             }
-            report.wanted += 1;
+            part.wanted += 1;
             match held {
-                Some(_) => report.held += 1,
+                Some(_) => part.held += 1,
                 None => of_crate.push(release),
             }
         }
         if options.no_download {
-            report.left += of_crate.len() as u64;
+            part.left += of_crate.len() as u64;
             return Ok(());
         }
-        of_crate.sort_by(|a, b| a.version.cmp(&b.version));
         let mut found = Vec::new();
         for release in of_crate {
-            match fetchable(&archive, release)? {
+            match fetchable(&mut lines, release)? {
                 Ok(named) => found.push(Missing {
                     release: named,
                     digest: release.digest,
                     neighbour,
                 }),
-                Err(cause) => report.fail(format!("{}@{}", state.name, release.version), cause),
+                Err(cause) => part
+                    .failures
+                    .push((format!("{}@{}", state.name, release.version), cause)),
             }
         }
+        found.sort_by(|a, b| a.release.version.cmp(&b.release.version));
         if !found.is_empty() {
-            missing.push(found);
+            part.missing.push(found);
         }
         Ok::<(), Error>(())
     })?;
-    Ok(missing)
+    Ok(part)
 }
 
 /// The release as its own line spells it, or why it must not be fetched.
-fn fetchable(archive: &Archive, release: &ReleaseState) -> Result<Result<Release, String>, archive::Error> {
-    let line = archive.line(release)?.unwrap_or_default();
+fn fetchable(lines: &mut LineReader<'_>, release: &ReleaseState) -> Result<Result<Release, String>, archive::Error> {
+    let line = lines.line(release)?.unwrap_or_default();
     Ok(RegistryLine::parse(&line).and_then(|line| match line.is_understood() {
         true => Ok(Release {
             name: line.name,
