@@ -166,7 +166,7 @@ fn mend_all(
         .iter()
         .map(|damage| (damage.wanted.digest, damage))
         .collect();
-    let mut refusals: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+    let mut refusals: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
     for only_own in [true, false] {
         writer.retain_damaged(&mut left, report);
         for source in sources.iter_mut() {
@@ -194,10 +194,13 @@ fn mend_all(
                         left.remove(&wanted.digest);
                         report.mended.push((wanted.label(), name.clone()));
                     }
-                    Err(cause) => refusals
-                        .entry(wanted.digest)
-                        .or_default()
-                        .push(format!("{name}: {cause}")),
+                    // Asked twice, it may say the same twice.
+                    Err(cause) => drop(
+                        refusals
+                            .entry(wanted.digest)
+                            .or_default()
+                            .insert(format!("{name}: {cause}")),
+                    ),
                 }
                 if stored_bytes >= COMMIT_BYTES {
                     stored_bytes = 0;
