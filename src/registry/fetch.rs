@@ -104,7 +104,11 @@ fn fetch<T: Ticket>(
         };
         failed += 1;
         let next = options.policy.next(failed, &error, fastrand::f64());
-        match outage.failed(next != Next::GiveUp || error.is_transient(), Instant::now()) {
+        match outage.failed(
+            failed == 1,
+            next != Next::GiveUp || error.is_transient(),
+            Instant::now(),
+        ) {
             Verdict::GiveUp => return Err(Error::Outage(Box::new(error))),
             Verdict::Everyone => {
                 failed -= 1;

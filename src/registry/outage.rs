@@ -10,8 +10,8 @@ use super::Stop;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many failures in a row, at least, make an outage.
-const LEAST_FAILURES: u32 = 16;
+/// So many files in a row that fail, at least, make an outage.
+const LEAST_FILES: u32 = 8;
 /// So many files in a row that cannot be had, for reasons that waiting does not mend.
 const HOPELESS_FILES: u32 = 200;
 /// The first pause of an outage; each further one is twice as long.
@@ -32,7 +32,7 @@ pub(super) enum Verdict {
 /// Shared by all workers of a pool.
 #[derive(Debug)]
 pub(super) struct Outage {
-    least_failures: u32,
+    least_files: u32,
     patience: Duration,
     state: Mutex<State>,
 }
@@ -40,8 +40,8 @@ pub(super) struct Outage {
 #[derive(Debug, Default)]
 struct State {
     closed_until: Option<Instant>,
-    /// Failures since something last came, and when the first of them was.
-    failures: u32,
+    /// Files that failed since something last came, and when the first of them did.
+    files: u32,
     since: Option<Instant>,
     /// Of these, files that were given up.
     hopeless: u32,
@@ -52,7 +52,7 @@ struct State {
 impl Outage {
     pub(super) fn new(jobs: usize, patience: Duration) -> Outage {
         Outage {
-            least_failures: u32::try_from(jobs).unwrap_or(u32::MAX).max(LEAST_FAILURES),
+            least_files: u32::try_from(jobs).unwrap_or(u32::MAX).max(LEAST_FILES),
             patience,
             state: Mutex::default(),
         }
@@ -92,17 +92,19 @@ impl Outage {
     /// Something came, be it only the word that a file is not there.
     pub(super) fn answered(&self) {
         let mut state = self.state();
-        (state.failures, state.hopeless, state.since) = (0, 0, None);
+        (state.files, state.hopeless, state.since) = (0, 0, None);
         state.pause = Duration::ZERO;
     }
 
-    /// Something failed; `mends` is whether waiting may help.
-    pub(super) fn failed(&self, mends: bool, now: Instant) -> Verdict {
+    /// Something failed; `first` is whether it is this file's first failure, so that a
+    /// few bad files that are tried again are no outage; `mends` is whether waiting may
+    /// help.
+    pub(super) fn failed(&self, first: bool, mends: bool, now: Instant) -> Verdict {
         let mut state = self.state();
-        state.failures = state.failures.saturating_add(1);
+        state.files = state.files.saturating_add(u32::from(first));
         state.hopeless += u32::from(!mends);
         let since = *state.since.get_or_insert(now);
-        if state.failures < self.least_failures {
+        if state.files < self.least_files {
             return Verdict::Own;
         }
         let waited_out = now.saturating_duration_since(since) >= self.patience;
@@ -139,20 +141,29 @@ mod tests {
     fn failures_in_a_row_become_everyones_and_then_the_end() {
         let outage = Outage::new(4, 60 * SECOND);
         let start = Instant::now();
-        assert!((1..16).all(|_| outage.failed(true, start) == Verdict::Own));
-        assert_eq!(outage.failed(true, start + SECOND), Verdict::Everyone);
-        assert_eq!(outage.failed(true, start + 59 * SECOND), Verdict::Everyone);
-        assert_eq!(outage.failed(true, start + 60 * SECOND), Verdict::GiveUp);
+        assert!((1..8).all(|_| outage.failed(true, true, start) == Verdict::Own));
+        assert_eq!(outage.failed(true, true, start + SECOND), Verdict::Everyone);
+        assert_eq!(outage.failed(true, true, start + 59 * SECOND), Verdict::Everyone);
+        assert_eq!(outage.failed(true, true, start + 60 * SECOND), Verdict::GiveUp);
         assert!(outage.is_given_up() && outage.pass(&Stop::default()));
+    }
+
+    #[test]
+    fn a_few_files_that_never_come_are_no_outage() {
+        let outage = Outage::new(3, 60 * SECOND);
+        let start = Instant::now();
+        for attempt in 0..100 {
+            assert_eq!(outage.failed(attempt < 3, true, start + attempt * SECOND), Verdict::Own);
+        }
     }
 
     #[test]
     fn anything_that_comes_ends_an_outage() {
         let outage = Outage::new(64, 60 * SECOND);
         let start = Instant::now();
-        assert!((1..64).all(|_| outage.failed(true, start) == Verdict::Own));
+        assert!((1..64).all(|_| outage.failed(true, true, start) == Verdict::Own));
         outage.answered();
-        assert_eq!(outage.failed(true, start + 100 * SECOND), Verdict::Own);
+        assert_eq!(outage.failed(true, true, start + 100 * SECOND), Verdict::Own);
         assert!(!outage.is_given_up());
     }
 
@@ -160,7 +171,7 @@ mod tests {
     fn what_waiting_does_not_mend_is_given_up_by_count() {
         let outage = Outage::new(1, 60 * SECOND);
         let start = Instant::now();
-        assert!((1..200).all(|_| outage.failed(false, start) == Verdict::Own));
-        assert_eq!(outage.failed(false, start), Verdict::GiveUp);
+        assert!((1..200).all(|_| outage.failed(true, false, start) == Verdict::Own));
+        assert_eq!(outage.failed(true, false, start), Verdict::GiveUp);
     }
 }

@@ -48,7 +48,7 @@ impl SparseIndex {
             };
             failed += 1;
             let next = self.policy.next(failed, &error, fastrand::f64());
-            match self.outage.failed(error.is_transient(), Instant::now()) {
+            match self.outage.failed(failed == 1, error.is_transient(), Instant::now()) {
                 Verdict::GiveUp => return Err(Error::Outage(Box::new(error))),
                 Verdict::Everyone => {
                     failed -= 1;
