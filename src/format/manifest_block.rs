@@ -5,7 +5,7 @@ use super::manifest::{DIGEST_BIT, EventKind, EventRef, KIND_BITS, TEXT_BIT, YANK
 use super::wire::Cursor;
 use super::{Damaged, frame, manifest_text, u32_at};
 use crate::ids::Digest;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -82,12 +82,31 @@ impl<'a> Layout<'a> {
     }
 }
 
+thread_local! {
+    // Making one costs more than most frames.
+    static ZSTD: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
+    /// The memory of the block let go of last, for the next one: a look-up takes little
+    /// longer than asking the allocator for it.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+/// Of no more than so many bytes is kept.
+const SPARE_BYTES: usize = 64 << 10;
+
 /// A block, its records decoded.
 #[derive(Debug)]
 pub struct Block<'a> {
     number: u32,
     records: Vec<u8>,
     layout: Layout<'a>,
+}
+
+impl Drop for Block<'_> {
+    fn drop(&mut self) {
+        if self.records.capacity() <= SPARE_BYTES {
+            // A thread that ends may have let go of its spare already.
+            let _ = SPARE.try_with(|spare| spare.set(std::mem::take(&mut self.records)));
+        }
+    }
 }
 
 impl<'a> Block<'a> {
@@ -398,10 +417,6 @@ impl OpenTexts {
 
 /// One zstd frame that decodes to exactly `raw_bytes`. [R 7.9]
 fn unzstd(bytes: &[u8], raw_bytes: u32, what: &'static str) -> Result<Vec<u8>, Damaged> {
-    thread_local! {
-        // Making one costs more than most frames.
-        static ZSTD: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
-    }
     if raw_bytes > MAX_FRAME_BYTES {
         return Err(Damaged::new(
             what,
@@ -419,11 +434,13 @@ fn unzstd(bytes: &[u8], raw_bytes: u32, what: &'static str) -> Result<Vec<u8>, D
     if let Some(expected) = expected {
         return Err(Damaged::new(what, 0, expected, raw_bytes));
     }
-    let bytes = ZSTD
-        .with_borrow_mut(|zstd| zstd.decompress(bytes, raw_bytes as usize))
+    let mut content = SPARE.try_with(Cell::take).unwrap_or_default();
+    content.clear();
+    content.reserve_exact(raw_bytes as usize);
+    ZSTD.with_borrow_mut(|zstd| zstd.decompress_to_buffer(bytes, &mut content))
         .map_err(|error| Damaged::new(what, 0, "a zstd frame", error))?;
-    match bytes.len() == raw_bytes as usize {
-        true => Ok(bytes),
-        false => Err(Damaged::new(what, 0, raw_bytes, bytes.len())),
+    match content.len() == raw_bytes as usize {
+        true => Ok(content),
+        false => Err(Damaged::new(what, 0, raw_bytes, content.len())),
     }
 }
