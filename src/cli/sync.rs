@@ -212,6 +212,9 @@ fn summarize(report: &Report) {
             say!("left out: {count} lockfile packages from {from}");
         }
     }
+    if report.too_long > 0 {
+        say!("left out: {} crates longer than --max-size", report.too_long);
+    }
 }
 
 fn as_json(report: &Report) -> serde_json::Value {
@@ -222,7 +225,8 @@ fn as_json(report: &Report) -> serde_json::Value {
     serde_json::json!({
         "wanted": report.wanted, "held": report.held, "downloaded": report.downloaded,
         "downloaded_bytes": report.downloaded_bytes, "stored_bytes": report.stored_bytes, "failed": failed,
-        "left_out": {"git": report.git_count, "other_registries": report.other_count},
+        "left_out": {"git": report.git_count, "other_registries": report.other_count, "too_long": report.too_long},
+        "failed_count": report.failed, "gave_up": report.gave_up,
         "snapshot": report.snapshot, "left": report.left, "stopped": report.stopped, "complete": report.is_complete(),
     })
 }

@@ -80,6 +80,25 @@ fn it_says_what_it_did_and_exits_accordingly() {
 }
 
 #[test]
+fn what_is_left_out_for_its_length_is_said() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    registry.publish("long@1.0.0");
+    let sync = || {
+        let mut command = command(&folder.path().join("archive"), &registry);
+        command.args(["--crate", "long", "--max-size", "100"]);
+        command
+    };
+    let (code, stdout, stderr) = output(&mut sync());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert!(stdout.contains("left out: 1 crates longer than --max-size"), "{stdout}");
+    let (_, stdout, _) = output(sync().arg("--json"));
+    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["left_out"]["too_long"], 1);
+    assert_eq!(summary["downloaded"], 0);
+}
+
+#[test]
 fn a_wrong_command_line_is_exit_code_2() {
     let registry = Registry::start();
     let folder = tempfile::tempdir().unwrap();
