@@ -2,10 +2,12 @@
 
 use super::Options;
 use crate::archive::{Archive, Give, Source, Wanted};
+use crate::ids::Digest;
 use crate::registry::{
     self, CRATES_IO, DownloadTemplate, Error, Http, HttpOptions, IndexUrl, Job, RegistryIndex, SparseIndex, Stop,
     Ticket, fetch_pool, receive, same_registry, send,
 };
+use std::collections::HashMap;
 
 /// The download server of a registry.
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Source for DownloadServer {
             }
         };
         let (template, stop) = (&self.template, &self.stop);
+        let by_digest: HashMap<Digest, &Wanted> = known.iter().map(|wanted| (wanted.digest, *wanted)).collect();
         std::thread::scope(|scope| {
             // Moved in, so that the workers end when all has been asked.
             let asked = &known;
@@ -108,7 +111,7 @@ impl Source for DownloadServer {
                 }
             });
             while let Some(fetched) = receive(&fetched, stop) {
-                let Some(wanted) = known.iter().find(|wanted| wanted.digest == fetched.job.digest) else {
+                let Some(wanted) = by_digest.get(&fetched.job.digest) else {
                     continue;
                 };
                 if !give(wanted, fetched.result.map_err(|error| error.to_string())) {
