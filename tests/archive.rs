@@ -177,3 +177,32 @@ fn no_archive_is_said_plainly() {
     let error = Archive::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("not a cratehold archive"), "{error}");
 }
+
+/// A copying program may leave a file whose name is nearly a pack's. What is in it must
+/// not be taken for what the pack of that number has.
+#[test]
+fn a_file_with_nearly_a_packs_name_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, other) = (folder.path().join("ours"), folder.path().join("other"));
+    let files = versions(9);
+    store(&ours, &files[..1]);
+    for name in ["packs", "index", "manifest"] {
+        std::fs::create_dir_all(other.join(name)).unwrap();
+    }
+    for name in ["head0", "head1", "packs/00000001.pak", "index/00000001.idx"] {
+        std::fs::copy(ours.join(name), other.join(name)).unwrap();
+    }
+    store(&other, &files[1..2]);
+    let longer = std::fs::read(other.join("packs/00000001.pak")).unwrap();
+    std::fs::write(ours.join("packs/1.pak"), &longer).unwrap();
+
+    Writer::open(&ours).unwrap().settle(&CommitInfo::default()).unwrap();
+    store(&ours, &files[2..3]);
+    let archive = Archive::open(&ours).unwrap();
+    assert_eq!(archive.find(&Digest::of(&files[1].1)).unwrap(), None);
+    for (release, bytes) in [&files[0], &files[2]] {
+        assert_eq!(&archive.read_crate(&Digest::of(bytes)).unwrap(), bytes, "{release}");
+    }
+    assert_eq!(archive.verify(Depth::Full, 1, &|_| {}).unwrap().problems, []);
+    assert_eq!(std::fs::read(ours.join("packs/1.pak")).unwrap(), longer);
+}

@@ -4,7 +4,7 @@
 mod support;
 
 use cratehold::archive::{
-    Archive, CommitInfo, CopyError, CopyOptions, CopyReport, Depth, EncodeOptions, Writer, copy_on,
+    Archive, CommitInfo, CopyError, CopyOptions, CopyReport, Depth, EncodeOptions, SecretKey, Writer, copy_on,
 };
 use cratehold::store::{DiskMedium, FileBytes, Medium};
 use std::collections::BTreeMap;
@@ -340,6 +340,23 @@ fn checking_mends_what_is_damaged_there_but_not_from_a_damaged_source() {
     let error = desk.copy("b", true).unwrap_err();
     assert!(matches!(error, CopyError::DamagedSource { .. }), "{error}");
     desk.assert_whole("b", 1);
+}
+
+#[test]
+fn a_signature_goes_with_what_it_signs() {
+    let desk = Desk::new();
+    let key = desk.path("key");
+    let public = SecretKey::create(&key, None).unwrap();
+    let source = Archive::open(&desk.path("a")).unwrap();
+    let root = source.sign(&SecretKey::read(&key, None).unwrap()).unwrap();
+    desk.copy("b", false).unwrap();
+    let there = Archive::open(&desk.path("b")).unwrap();
+    assert_eq!(there.check_signature(&public).unwrap(), root);
+    // A first copy that was stopped before its heads goes on from what it left.
+    std::fs::remove_file(desk.path("b/head0")).unwrap();
+    std::fs::remove_file(desk.path("b/head1")).unwrap();
+    let output = desk.run(&["copy", "a", "b"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 fn copy_folder(from: &Path, to: &Path) {

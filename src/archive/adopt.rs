@@ -1,5 +1,6 @@
 //! Taking in what an earlier writer appended but did not commit. [R 10.7]
 
+use super::names::numbered;
 use super::write::{State, entry_of};
 use super::{Error, chain};
 use crate::format::head::PackEntry;
@@ -15,10 +16,8 @@ impl State {
     /// tail is sealed where its good records end. [R 10.7]
     pub(super) fn adopt(&mut self, medium: &dyn Medium) -> Result<(), Error> {
         let last = self.packs.last().map_or(0, |entry| entry.pack);
-        for (file, bytes) in medium.list("packs").map_err(Error::io("packs"))? {
-            let Some(pack) = file.strip_suffix(".pak").and_then(|id| id.parse::<u32>().ok()) else {
-                continue;
-            };
+        for file in numbered(medium, "packs").map_err(Error::io("packs"))? {
+            let Some(pack) = file.pack() else { continue };
             let known = self.packs.iter().position(|entry| entry.pack == pack);
             if known.is_none() && pack <= last {
                 continue; // dropped by an earlier commit
@@ -26,11 +25,11 @@ impl State {
             let committed = known.map(|at| self.packs[at].clone());
             if committed
                 .as_ref()
-                .is_some_and(|entry| entry.sealed || entry.bytes >= bytes)
+                .is_some_and(|entry| entry.sealed || entry.bytes >= file.bytes)
             {
                 continue;
             }
-            let data = medium.read(&format!("packs/{file}")).map_err(Error::io(&file))?;
+            let data = medium.read(&file.name).map_err(Error::io(&file.name))?;
             let start = match committed {
                 Some(entry) => entry.bytes,
                 None => match PackHeader::decode(&data) {
@@ -52,8 +51,8 @@ impl State {
             let from = if known.is_some() { start } else { 0 };
             if at > from {
                 medium
-                    .write_at(&format!("packs/{file}"), from, &data[from as usize..at as usize])
-                    .map_err(Error::io(&file))?;
+                    .write_at(&file.name, from, &data[from as usize..at as usize])
+                    .map_err(Error::io(&file.name))?;
             }
             let adopted = PackEntry {
                 pack,

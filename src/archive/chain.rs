@@ -31,7 +31,7 @@ pub(super) fn blob_error(entry: &Entry, meta: Option<&RecordMeta>, cause: impl T
     Error::Blob {
         release: meta.map_or_else(|| "blob".to_owned(), |meta| format!("{}@{}", meta.name, meta.version)),
         digest: entry.digest,
-        pack: super::open::pack_name(entry.pack),
+        pack: super::names::pack_name(entry.pack),
         offset: u64::from(entry.record_offset),
         cause: cause.to_string(),
     }
@@ -39,7 +39,7 @@ pub(super) fn blob_error(entry: &Entry, meta: Option<&RecordMeta>, cause: impl T
 
 /// Reads the record that `entry` points to.
 pub(super) fn read_record(medium: &dyn Medium, entry: &Entry) -> Result<Record, Error> {
-    let name = super::open::pack_name(entry.pack);
+    let name = super::names::pack_name(entry.pack);
     let bytes = medium
         .read_at(&name, u64::from(entry.record_offset), entry.record_bytes as usize)
         .map_err(|error| blob_error(entry, None, error))?;

@@ -2,14 +2,11 @@
 //!
 //! Files with names that are not the archive's own are nobody's business here.
 
-use super::open::{HEAD_NAMES, index_name, manifest_name, pack_name};
+use super::names::{HEAD_NAMES, Numbered, PACK_HEADER_READ_BYTES, named_files, numbered, read_pack_header};
 use super::{Archive, CommitInfo, Error, Writer};
 use crate::format::head::Head;
-use crate::format::pack::PackHeader;
+use crate::store::Medium;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-
-/// More than any pack header takes.
-const HEADER_READ_BYTES: u64 = 4096;
 
 /// Why a file is not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,19 +93,17 @@ impl Archive {
         }
         let last = self.head.packs.last().map_or(0, |entry| entry.pack);
         let mut files = Vec::new();
-        for (folder, suffix) in [("packs", ".pak"), ("index", ".idx"), ("manifest", ".man")] {
-            for (file, bytes) in self.medium.list(folder).map_err(Error::io(folder))? {
-                let name = format!("{folder}/{file}");
-                let Some(number) = number_of(&file, suffix).filter(|_| !named.contains(&name)) else {
-                    continue;
-                };
-                if folder == "packs" && number > u64::from(last) && self.may_be_adopted(&name, bytes) {
+        for folder in ["packs", "index", "manifest"] {
+            for file in numbered(&*self.medium, folder).map_err(Error::io(folder))? {
+                let is_new_pack = folder == "packs" && file.number > u64::from(last);
+                if named.contains(&file.name) || is_new_pack && self.may_be_adopted(&file.name) {
                     continue;
                 }
-                let why = match older.contains(&name) {
+                let why = match older.contains(&file.name) {
                     true => Why::Older,
                     false => Why::Unnamed,
                 };
+                let Numbered { name, bytes, .. } = file;
                 files.push(Leftover { name, bytes, why });
             }
         }
@@ -123,32 +118,18 @@ impl Archive {
         });
         // The newest pack may be an empty one that only keeps its number taken.
         let packs = shares
-            .filter(|share| share.is_below(min_live) && (share.pack != last || share.bytes > HEADER_READ_BYTES))
+            .filter(|share| share.is_below(min_live) && (share.pack != last || share.bytes > PACK_HEADER_READ_BYTES))
             .collect();
         Ok(Garbage { files, packs })
     }
 
-    fn may_be_adopted(&self, name: &str, bytes: u64) -> bool {
-        let start = self.medium.read_at(name, 0, bytes.min(HEADER_READ_BYTES) as usize);
-        start.is_ok_and(|start| {
-            PackHeader::decode(&start).is_ok_and(|(header, _)| header.archive_id == self.head.archive_id)
-        })
+    fn may_be_adopted(&self, name: &str) -> bool {
+        read_pack_header(&*self.medium, name).is_ok_and(|header| header.archive_id == self.head.archive_id)
     }
 }
 
-/// The number in a file name of this kind. [R 2.1]
-fn number_of(file: &str, suffix: &str) -> Option<u64> {
-    let digits = file.strip_suffix(suffix)?;
-    let is_number = digits.len() >= 8 && digits.bytes().all(|digit| digit.is_ascii_digit());
-    is_number.then(|| digits.parse().ok()).flatten()
-}
-
 fn names_of(head: &Head) -> HashSet<String> {
-    let packs = head.packs.iter().map(|entry| pack_name(entry.pack));
-    let indexes = head.indexes.iter().map(|entry| index_name(entry.generation));
-    let manifests = head.manifests.iter().map(|entry| manifest_name(entry.generation));
-    let extras = head.extras.iter().map(|extra| extra.path.clone());
-    packs.chain(indexes).chain(manifests).chain(extras).collect()
+    named_files(head).map(|(name, _)| name).collect()
 }
 
 impl Writer {
@@ -183,6 +164,22 @@ impl Writer {
         }
         let after = self.with_archive(Archive::disk_bytes)?;
         Ok(before.saturating_sub(after))
+    }
+}
+
+/// After a commit: removes segments and packs that neither of the two heads names.
+/// [R 10.6] What cannot be removed now is removed by a later commit.
+pub(super) fn sweep(medium: &dyn Medium, head: &Head, previous: &Head) {
+    let named: HashSet<String> = names_of(head).union(&names_of(previous)).cloned().collect();
+    let last = head.packs.last().map_or(0, |entry| entry.pack);
+    for folder in ["index", "manifest", "packs"] {
+        for file in numbered(medium, folder).unwrap_or_default() {
+            // Packs with higher numbers are for the next writer to take in.
+            let is_settled = folder != "packs" || file.number < u64::from(last);
+            if is_settled && !named.contains(&file.name) {
+                let _ = medium.remove(&file.name);
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looking at what is on disk, whether or not an archive opens. Never writes.
 
 use super::chain::{self, blob_error};
-use super::open::{HEAD_NAMES, pack_name};
+use super::names::{HEAD_NAMES, pack_name};
 use super::{Archive, Error};
 use crate::format::head::Head;
 use crate::format::index::Entry;

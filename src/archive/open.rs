@@ -1,6 +1,7 @@
 //! Opening and creating archives, and finding objects in them.
 
 use super::Error;
+use super::names::{HEAD_NAMES, index_name, manifest_name, pack_name};
 use crate::format::Damaged;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::index::{Entry, EntryKind, IndexSegment};
@@ -10,24 +11,6 @@ use crate::store::{DiskMedium, FileBytes, Medium};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The two head files.
-pub(super) const HEAD_NAMES: [&str; 2] = ["head0", "head1"];
-
-/// A pack's file name.
-pub(super) fn pack_name(pack: u32) -> String {
-    format!("packs/{pack:08}.pak")
-}
-
-/// An index segment's file name.
-pub(super) fn index_name(generation: u64) -> String {
-    format!("index/{generation:08}.idx")
-}
-
-/// A manifest segment's file name.
-pub(super) fn manifest_name(generation: u64) -> String {
-    format!("manifest/{generation:08}.man")
-}
 
 /// Whether an intact segment is the one that the head names. [R 6.3]
 fn check_segment(entry: &SegmentEntry, generation: u64, file_bytes: u64) -> Result<(), Damaged> {

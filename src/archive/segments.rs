@@ -2,7 +2,7 @@
 //! piece by piece, so that neither index nor manifest is ever in memory as a whole.
 //! Spec sections 6, 7 and 10.
 
-use super::open::{index_name, manifest_name};
+use super::names::{index_name, manifest_name};
 use super::{Archive, Error};
 use crate::format::head::SegmentEntry;
 use crate::format::index::{self, Entry};

@@ -1,19 +1,17 @@
 //! Checking the files that say where everything is: heads, segments, pack headers, extras.
 
-use super::open::{HEAD_NAMES, index_name, manifest_name, pack_name};
+use super::names::{HEAD_NAMES, PACK_HEADER_READ_BYTES, index_name, manifest_name, pack_name, read_pack_header};
 use super::verify::{Place, Problem};
 use super::{Archive, Error};
+use crate::format::Damaged;
 use crate::format::head::Head;
+use crate::format::manifest::{ManifestSegment, Transaction};
 use crate::format::manifest_write::{ChainHasher, each_event};
-use crate::format::pack::PackHeader;
 use crate::format::pages::PAGE_BYTES;
 use crate::ids::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-
-/// More than any pack header takes.
-const HEADER_READ_BYTES: u64 = 4096;
 
 impl Archive {
     /// Everything but the objects: what is wrong with it, and whose loss that is where it
@@ -81,18 +79,12 @@ impl Archive {
 
     /// No read needs a pack's header, but a rebuild from the packs would. [R 10.8]
     fn verify_pack_headers(&self) -> Vec<Problem> {
-        let header_of = |name: &str, bytes: u64| {
-            self.medium
-                .read_at(name, 0, bytes.min(HEADER_READ_BYTES) as usize)
-                .map_err(|error| error.to_string())
-                .and_then(|bytes| PackHeader::decode(&bytes).map_err(|damage| damage.to_string()))
-        };
         let problem = |pack: &crate::format::head::PackEntry| {
             let name = pack_name(pack.pack);
-            let cause = header_of(&name, pack.bytes).err()?;
+            let cause = read_pack_header(&*self.medium, &name).err()?;
             Some(Problem {
                 release: None,
-                place: Some(Place::of(&name, 0, pack.bytes.min(HEADER_READ_BYTES))),
+                place: Some(Place::of(&name, 0, pack.bytes.min(PACK_HEADER_READ_BYTES))),
                 message: format!("{}/{name}: {cause}", self.medium.describe()),
             })
         };
@@ -157,44 +149,9 @@ impl Archive {
     pub(super) fn verify_chain(&self) -> Result<(), String> {
         let mut parent = [0; 32];
         for (i, segment) in self.manifests.iter().enumerate() {
-            let path = self.manifest_path(i);
-            let fail = |what: String| format!("{path}: {what}");
-            segment.verify_pages().map_err(|damage| fail(damage.to_string()))?;
-            let transactions = segment.transactions().map_err(|damage| fail(damage.to_string()))?;
-            let mut hashers: BTreeMap<u64, ChainHasher> = transactions
-                .iter()
-                .map(|transaction| (transaction.generation, ChainHasher::new(transaction)))
-                .collect();
-            let mut strays = 0u64;
-            let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-            each_event(segment, |name, event, text| match hashers.get_mut(&event.generation) {
-                Some(hasher) => {
-                    *counts.entry(event.generation).or_default() += 1;
-                    hasher.event(
-                        name,
-                        event.kind,
-                        event.yanked,
-                        event.version,
-                        event.digest,
-                        text.as_deref(),
-                    );
-                }
-                None => strays += 1,
-            })
-            .map_err(|damage| fail(damage.to_string()))?;
-            if strays > 0 {
-                return Err(fail(format!("{strays} events belong to no transaction")));
-            }
-            for transaction in transactions {
-                let found = counts.get(&transaction.generation).copied().unwrap_or(0);
-                if found != transaction.event_count {
-                    let (generation, expected) = (transaction.generation, transaction.event_count);
-                    return Err(fail(format!(
-                        "snapshot {generation} has {found} events, {expected} by its transaction"
-                    )));
-                }
-                let hash = hashers.remove(&transaction.generation).map(ChainHasher::finish);
-                if transaction.parent != parent || hash != Some(transaction.hash) {
+            let fail = |what: String| format!("{}: {what}", self.manifest_path(i));
+            for transaction in checked_transactions(segment).map_err(fail)? {
+                if transaction.parent != parent {
                     let generation = transaction.generation;
                     return Err(fail(format!("the hash chain breaks at snapshot {generation}")));
                 }
@@ -222,4 +179,46 @@ impl Archive {
         }
         names
     }
+}
+
+/// The transactions of a segment, oldest first, if all of it is whole: its pages, and
+/// the hash of each over its events. [R 7.4] [R 7.11]
+pub(super) fn checked_transactions<B: AsRef<[u8]>>(segment: &ManifestSegment<B>) -> Result<Vec<Transaction>, String> {
+    let said = |damage: Damaged| damage.to_string();
+    segment.verify_pages().map_err(said)?;
+    let transactions = segment.transactions().map_err(said)?;
+    let mut hashers: BTreeMap<u64, (ChainHasher, u64)> = transactions
+        .iter()
+        .map(|transaction| (transaction.generation, (ChainHasher::new(transaction), 0)))
+        .collect();
+    let mut strays = 0u64;
+    each_event(segment, |name, event, text| match hashers.get_mut(&event.generation) {
+        Some((hasher, count)) => {
+            *count += 1;
+            let (yanked, version, digest) = (event.yanked, event.version, event.digest);
+            hasher.event(name, event.kind, yanked, version, digest, text.as_deref());
+        }
+        None => strays += 1,
+    })
+    .map_err(said)?;
+    if strays > 0 {
+        return Err(format!("{strays} events belong to no transaction"));
+    }
+    for transaction in &transactions {
+        let generation = transaction.generation;
+        let found = hashers
+            .remove(&generation)
+            .map(|(hasher, count)| (hasher.finish(), count));
+        let count = found.map_or(0, |(_, count)| count);
+        if count != transaction.event_count {
+            let expected = transaction.event_count;
+            return Err(format!(
+                "snapshot {generation} has {count} events, {expected} by its transaction"
+            ));
+        }
+        if found.map(|(hash, _)| hash) != Some(transaction.hash) {
+            return Err(format!("the hash chain breaks at snapshot {generation}"));
+        }
+    }
+    Ok(transactions)
 }

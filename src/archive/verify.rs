@@ -176,7 +176,7 @@ impl Archive {
                     report.content_bytes += bytes;
                 }
                 Err(error) => {
-                    let pack = super::open::pack_name(entry.pack);
+                    let pack = super::names::pack_name(entry.pack);
                     let place = Place::of(&pack, u64::from(entry.record_offset), u64::from(entry.record_bytes));
                     problem(names.get(&entry.digest).cloned(), Some(place), error);
                 }

@@ -1,6 +1,8 @@
 //! The one writer: appends records, commits snapshots. Spec section 10.
 
-use super::open::{HEAD_NAMES, index_name, manifest_name, pack_name};
+use super::create::{create, is_empty};
+use super::gc::sweep;
+use super::names::{HEAD_NAMES, Numbered, numbered, pack_name};
 use super::{Archive, Error, chain, segments};
 use crate::format::head::{Head, PackEntry, SegmentEntry};
 use crate::format::index::{Entry, EntryKind};
@@ -17,14 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A pack that has reached this is sealed. FAT32 ends at 4 GiB.
 const PACK_LIMIT_BYTES: u64 = 1 << 30;
-
-/// The files for people.
-const GUIDES: [(&str, &str); 4] = [
-    ("README.txt", super::README_TXT),
-    ("format-1.md", super::SPEC),
-    ("engines.md", super::ENGINES),
-    ("reader.py", super::READER_PY),
-];
 
 /// What a commit says of itself in the chain of transactions.
 #[derive(Debug, Clone, Default)]
@@ -51,8 +45,8 @@ pub(super) struct State {
     pub(super) entries: BTreeMap<Digest, Entry>,
     pub(super) events: Events,
     pub(super) unsynced: HashSet<u32>,
-    /// Packs that the next head will not name.
-    pub(super) dropped: BTreeSet<u32>,
+    /// Whether packs that the last head names are to be named no more.
+    pub(super) drops_packs: bool,
     /// Why a write or sync failed: what is pending can no longer be relied on.
     pub(super) failed: Option<String>,
 }
@@ -108,7 +102,7 @@ impl Writer {
             entries: BTreeMap::new(),
             events: Events::default(),
             unsynced: HashSet::new(),
-            dropped: BTreeSet::new(),
+            drops_packs: false,
             failed: None,
         };
         state.adopt(&*medium)?;
@@ -204,7 +198,7 @@ impl Writer {
         }
         state.packs.retain(|entry| !packs.contains(&entry.pack));
         state.unsynced.retain(|pack| !packs.contains(pack));
-        state.dropped.extend(packs);
+        state.drops_packs = true;
         Ok(())
     }
 
@@ -243,19 +237,7 @@ impl Writer {
 
     /// Holds an object no longer, from the next commit on. [R 6.6]
     pub(super) fn forget(&self, digest: Digest) {
-        let gone = Entry {
-            digest,
-            pack: 0,
-            record_offset: 0,
-            record_bytes: 0,
-            crate_bytes: 0,
-            content_bytes: 0,
-            chain_bytes: 0,
-            kind: EntryKind::Purged,
-            engine: 0,
-            chain_depth: 0,
-        };
-        self.state().entries.insert(digest, gone);
+        self.state().entries.insert(digest, Entry::purged(digest));
     }
 
     /// Commits even if nothing is new: then both heads name the same files, and all
@@ -296,67 +278,13 @@ impl Writer {
     pub fn commit(&self, info: &CommitInfo) -> Result<Option<u64>, Error> {
         let mut state = self.state();
         state.check_usable()?;
-        if state.entries.is_empty() && state.events.is_empty() && state.dropped.is_empty() {
+        if state.entries.is_empty() && state.events.is_empty() && !state.drops_packs {
             return Ok(None);
         }
         let result = state.commit(&self.medium, info);
         state.failed = result.as_ref().err().map(Error::to_string);
         result.map(Some)
     }
-}
-
-/// Whether no commit was ever begun here.
-fn is_empty(medium: &dyn Medium) -> Result<bool, Error> {
-    for folder in ["packs", "index", "manifest"] {
-        if !medium.list(folder).map_err(Error::io(folder))?.is_empty() {
-            return Ok(false);
-        }
-    }
-    match medium.len(HEAD_NAMES[1]) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(Error::io(HEAD_NAMES[1])(error)),
-        Ok(_) => Ok(false),
-    }
-}
-
-/// Makes an empty archive; `files` lay in the folder before it was locked.
-fn create(medium: &Arc<dyn Medium>, files: &[(String, u64)]) -> Result<Archive, Error> {
-    let path = medium.describe();
-    // The lock's name comes first and for good: files of these names are ours to
-    // replace only where it is, for then a crash left them.
-    medium.sync_folder("").map_err(Error::io(&path))?;
-    let has = |name: &str| files.iter().any(|(file, _)| file == name);
-    if let Some((name, _)) = GUIDES.iter().find(|(name, _)| has(name) && !has("lock")) {
-        return Err(Error::Rejected(format!(
-            "{path}: has a file `{name}`, which an archive would replace; choose an empty folder"
-        )));
-    }
-    for folder in ["packs", "index", "manifest"] {
-        medium
-            .create_folder(folder)
-            .map_err(Error::io(format!("{path}/{folder}")))?;
-    }
-    for (name, text) in GUIDES {
-        replace(&**medium, name, text.as_bytes())?;
-    }
-    let mut archive_id = [0; 16];
-    archive_id.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
-    let head = Head {
-        archive_id,
-        incompatible_features: 0,
-        write_features: 0,
-        generation: 0,
-        time: now(),
-        previous_head: [0; 32],
-        root: [0; 32],
-        packs: Vec::new(),
-        indexes: Vec::new(),
-        manifests: Vec::new(),
-        extras: Vec::new(),
-    };
-    medium.sync_folder("").map_err(Error::io(&path))?;
-    write_head(&**medium, &head)?;
-    Archive::open_on(medium.clone())
 }
 
 /// Writes a file that no head names yet, in place of what a crash may have left.
@@ -447,11 +375,8 @@ impl State {
         if let Some(last) = self.packs.last_mut() {
             last.sealed = true;
         }
-        let files = medium.list("packs").map_err(Error::io("packs"))?;
-        let on_disk = files
-            .iter()
-            .filter_map(|(file, _)| file.strip_suffix(".pak")?.parse::<u32>().ok())
-            .max();
+        let files = numbered(medium, "packs").map_err(Error::io("packs"))?;
+        let on_disk = files.iter().filter_map(Numbered::pack).max();
         let last = self
             .packs
             .last()
@@ -523,43 +448,9 @@ impl State {
         let archive = Archive::with_head(medium.clone(), head)?;
         let previous = std::mem::replace(&mut self.archive, archive);
         self.entries.clear();
-        self.dropped.clear();
-        self.sweep(&**medium, &previous.head);
+        self.drops_packs = false;
+        sweep(&**medium, &self.archive.head, &previous.head);
         Ok(generation)
-    }
-
-    /// Removes segments and packs that neither of the two heads names. [R 10.6] What
-    /// cannot be removed now is removed by a later commit.
-    fn sweep(&self, medium: &dyn Medium, previous: &Head) {
-        type Segments = fn(&Head) -> &Vec<SegmentEntry>;
-        type Kind = (&'static str, fn(u64) -> String, Segments);
-        let kinds: [Kind; 2] = [
-            ("index", index_name, |head| &head.indexes),
-            ("manifest", manifest_name, |head| &head.manifests),
-        ];
-        for (folder, name_of, segments) in kinds {
-            let kept: HashSet<String> = [&self.archive.head, previous]
-                .into_iter()
-                .flat_map(|head| segments(head).iter().map(|segment| name_of(segment.generation)))
-                .collect();
-            for (file, _) in medium.list(folder).unwrap_or_default() {
-                let name = format!("{folder}/{file}");
-                if !kept.contains(&name) {
-                    let _ = medium.remove(&name);
-                }
-            }
-        }
-        let named: HashSet<u32> = [&self.archive.head, previous]
-            .into_iter()
-            .flat_map(|head| head.packs.iter().map(|entry| entry.pack))
-            .collect();
-        let last = self.archive.head.packs.last().map_or(0, |entry| entry.pack);
-        for (file, _) in medium.list("packs").unwrap_or_default() {
-            let number = file.strip_suffix(".pak").and_then(|number| number.parse().ok());
-            if number.is_some_and(|number: u32| number < last && !named.contains(&number)) {
-                let _ = medium.remove(&format!("packs/{file}"));
-            }
-        }
     }
 }
 
@@ -657,11 +548,7 @@ mod tests {
         let writer = Writer::open(folder).unwrap();
         let digest = stored(&writer, b"first");
         writer.commit(&CommitInfo::default()).unwrap();
-        let gone = Entry {
-            kind: EntryKind::Purged,
-            ..writer.find(&digest).unwrap().unwrap()
-        };
-        writer.state().entries.insert(digest, gone);
+        writer.forget(digest);
         writer.drop_packs(&BTreeSet::from([1])).unwrap();
         writer.commit(&CommitInfo::default()).unwrap();
         drop(writer);

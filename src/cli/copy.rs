@@ -2,24 +2,18 @@
 
 use super::interrupt::{INTERRUPTED, on_ctrl_c};
 use super::{CommandResult, bytes_bar, human};
-use cratehold::archive::{Archive, CopyError, CopyOptions, copy};
+use cratehold::archive::{Archive, COMPANIONS, CopyError, CopyOptions, copy};
 use cratehold::registry::Stop;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What may lie in the folder that a copy is made in: an archive's own files, and what
-/// operating systems put on every drive.
-const EXPECTED: [&str; 17] = [
-    "head0",
-    "head1",
+/// What may lie in the folder that a copy is made in, beside an archive's companions:
+/// what a first copy that was stopped leaves, and what operating systems put on every drive.
+const EXPECTED: [&str; 11] = [
     "packs",
     "index",
     "manifest",
     "lock",
-    "README.txt",
-    "format-1.md",
-    "engines.md",
-    "reader.py",
     "lost+found",
     "System Volume Information",
     "$RECYCLE.BIN",
@@ -104,7 +98,8 @@ fn check_folder(from: &Path, to: &Path) -> Result<(), String> {
         let name = entry.map_err(|error| format!("{}: {error}", to.display()))?.file_name();
         let name = name.to_string_lossy();
         let ours = to.join("head0").exists() || to.join("head1").exists();
-        if !ours && !EXPECTED.iter().any(|expected| name.eq_ignore_ascii_case(expected)) {
+        let mut expected = EXPECTED.iter().chain(&COMPANIONS);
+        if !ours && !expected.any(|expected| name.eq_ignore_ascii_case(expected)) {
             return Err(format!(
                 "{}: is neither an archive nor empty (it has `{name}`); name a new folder in it, such as {}",
                 to.display(),

@@ -45,6 +45,22 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The entry that says `digest` is not held. [R 6.6]
+    pub fn purged(digest: Digest) -> Entry {
+        Entry {
+            digest,
+            pack: 0,
+            record_offset: 0,
+            record_bytes: 0,
+            crate_bytes: 0,
+            content_bytes: 0,
+            chain_bytes: 0,
+            kind: EntryKind::Purged,
+            engine: 0,
+            chain_depth: 0,
+        }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.digest.0);
         for field in [

@@ -190,17 +190,11 @@ impl<B: AsRef<[u8]>> Source<'_, B> {
             let mut events = Vec::new();
             for event in record.events() {
                 let event = event?;
-                events.push(Event {
-                    kind: event.kind,
-                    yanked: event.yanked,
-                    generation: event.generation,
-                    version: event.version.to_owned(),
-                    digest: event.digest,
-                    text: match event.text {
-                        None => None,
-                        Some(_) => Some(self.texts.text(record.name(), &event)?),
-                    },
-                });
+                let text = match event.text {
+                    None => None,
+                    Some(_) => Some(self.texts.text(record.name(), &event)?),
+                };
+                events.push(Event::of(&event, text));
             }
             self.open.push_back((record.name().clone(), events));
         }
@@ -280,15 +274,7 @@ mod tests {
         segment.verify_pages().unwrap();
         let mut all = Vec::new();
         each_event(&segment, |name, event, text| {
-            let event = Event {
-                kind: event.kind,
-                yanked: event.yanked,
-                generation: event.generation,
-                version: event.version.to_owned(),
-                digest: event.digest,
-                text,
-            };
-            all.push((name.to_owned(), event));
+            all.push((name.to_owned(), Event::of(event, text)));
         })
         .unwrap();
         all

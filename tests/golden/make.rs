@@ -417,7 +417,7 @@ pub fn archive() -> Files {
         purged,
         Entry {
             digest: purged,
-            ..purged_entry()
+            ..Entry::purged(Digest([0; 32]))
         },
     );
     let reason = Some(b"\x02taken down on request".to_vec());
@@ -464,21 +464,6 @@ pub fn archive() -> Files {
     }
     files.insert("index/00000007.idx".into(), b"left behind".to_vec());
     files
-}
-
-fn purged_entry() -> Entry {
-    Entry {
-        digest: Digest([0; 32]),
-        pack: 0,
-        record_offset: 0,
-        record_bytes: 0,
-        crate_bytes: 0,
-        content_bytes: 0,
-        chain_bytes: 0,
-        kind: EntryKind::Purged,
-        engine: 0,
-        chain_depth: 0,
-    }
 }
 
 /// One altered file, and a part of what must be said of it.

@@ -19,7 +19,7 @@ pub enum CopyError {
     },
     /// The destination is of the same archive, but has something the source lacks.
     #[error(
-        "{path}: was written to on its own since it was copied ({cause}); a copy would lose that: name another folder, or bring it over with `bundle` and `apply` first"
+        "{path}: was written to on its own since it was copied ({cause}); a copy would lose that: name another folder"
     )]
     Diverged {
         /// The destination.

@@ -2,10 +2,11 @@
 //! is missing for that.
 
 use super::CopyError;
-use crate::archive::open::{HEAD_NAMES, index_name, manifest_name, pack_name};
+use crate::archive::names::{
+    COMPANIONS, HEAD_NAMES, index_name, manifest_name, named_files, numbered, pack_name, read_pack_header,
+};
 use crate::archive::{Archive, Error};
 use crate::format::head::Head;
-use crate::format::pack::PackHeader;
 use crate::store::Medium;
 use sha2::{Digest as _, Sha256};
 use std::io;
@@ -16,9 +17,6 @@ pub(super) const CHUNK_BYTES: u64 = 4 << 20;
 /// Of a file that is there already, so many bytes at its beginning and at its end are
 /// compared: appending other records to a pack changes its end.
 const SAMPLE_BYTES: u64 = 64 << 10;
-/// What goes with an archive for people. No head names them.
-const COMPANIONS: [&str; 4] = ["README.txt", "format-1.md", "engines.md", "reader.py"];
-
 /// The destination, locked.
 pub(super) struct Destination {
     pub medium: Arc<dyn Medium>,
@@ -146,21 +144,12 @@ impl Destination {
     /// Without a head, packs tell by their headers whose they are.
     fn check_headers(&self, from: &Archive) -> Result<(), CopyError> {
         let path = self.medium.describe();
-        let listed = self.medium.list("packs");
-        for (file, bytes) in listed.map_err(CopyError::writing(format!("{path}/packs"), 0))? {
-            let name = format!("packs/{file}");
-            let header = |medium: &dyn Medium, bytes: u64| {
-                let read = medium.read_at(&name, 0, bytes.min(4096) as usize).ok()?;
-                Some(PackHeader::decode(&read).ok()?.0)
-            };
-            let Some(theirs) = header(&*self.medium, bytes) else {
+        let files = numbered(&*self.medium, "packs").map_err(CopyError::writing(format!("{path}/packs"), 0))?;
+        for name in files.into_iter().map(|file| file.name) {
+            let Ok(theirs) = read_pack_header(&*self.medium, &name) else {
                 continue;
             };
-            let ours = from
-                .medium
-                .len(&name)
-                .ok()
-                .and_then(|bytes| header(&*from.medium, bytes));
+            let ours = read_pack_header(&*from.medium, &name).ok();
             if theirs.archive_id != from.head.archive_id && ours != Some(theirs) {
                 let cause = format!("without a usable head; {name} says so");
                 return Err(CopyError::OtherArchive { path, cause });
@@ -176,18 +165,6 @@ impl Destination {
             .find(|(named, _)| named == name)
             .map(|(_, bytes)| bytes)
     }
-}
-
-/// Every file that `head` names, with its length.
-pub(super) fn named_files(head: &Head) -> impl Iterator<Item = (String, u64)> + '_ {
-    let packs = head.packs.iter().map(|one| (pack_name(one.pack), one.bytes));
-    let indexes = head.indexes.iter().map(|one| (index_name(one.generation), one.bytes));
-    let manifests = head
-        .manifests
-        .iter()
-        .map(|one| (manifest_name(one.generation), one.bytes));
-    let extras = head.extras.iter().map(|one| (one.path.clone(), one.bytes));
-    packs.chain(indexes).chain(manifests).chain(extras)
 }
 
 /// What is to be done so that `there` has all that `from` names.

@@ -2,6 +2,7 @@
 
 use super::plan::{CHUNK_BYTES, Destination, Piece, PieceKind};
 use super::{CopyError, CopyOptions, CopyReport, plan};
+use crate::archive::names::{named_files, numbered};
 use crate::archive::{Archive, Error};
 use crate::store::Medium;
 use std::collections::HashSet;
@@ -48,7 +49,7 @@ pub(super) fn run(
     }
     // What is missing is written and read back.
     (options.begin)(2 * missing_bytes + of(&[PieceKind::Leftover, PieceKind::Kept]));
-    let named_bytes: u64 = plan::named_files(&from.head).map(|(_, bytes)| bytes).sum();
+    let named_bytes: u64 = named_files(&from.head).map(|(_, bytes)| bytes).sum();
     let mut run = Run {
         from,
         to: &*there.medium,
@@ -235,12 +236,10 @@ impl Run<'_> {
     /// Removes what only the state before needed. What cannot be removed now is left
     /// to the next commit.
     fn tidy_up(&mut self) {
-        let named: HashSet<String> = plan::named_files(&self.from.head).map(|(name, _)| name).collect();
-        for (folder, suffix) in [("packs", ".pak"), ("index", ".idx"), ("manifest", ".man")] {
-            for (file, _) in self.to.list(folder).unwrap_or_default() {
-                let number = file.strip_suffix(suffix).map(|number| number.parse::<u64>());
-                let name = format!("{folder}/{file}");
-                if matches!(number, Some(Ok(_))) && !named.contains(&name) && self.to.remove(&name).is_ok() {
+        let named: HashSet<String> = named_files(&self.from.head).map(|(name, _)| name).collect();
+        for folder in ["packs", "index", "manifest"] {
+            for file in numbered(self.to, folder).unwrap_or_default() {
+                if !named.contains(&file.name) && self.to.remove(&file.name).is_ok() {
                     self.report.removed_files += 1;
                 }
             }

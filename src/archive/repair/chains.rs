@@ -2,11 +2,12 @@
 //! the newest, or else what can be read of them, chained anew.
 
 use super::super::Error;
-use super::super::open::manifest_name;
+use super::super::names::{manifest_name, numbered};
+use super::super::structure::checked_transactions;
 use super::robust;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::manifest::{ManifestSegment, Transaction};
-use crate::format::manifest_write::{ChainHasher, Event, Events, each_event};
+use crate::format::manifest_write::{Event, Events, each_event};
 use crate::store::Medium;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,9 +46,8 @@ pub(super) fn gather(
         .flat_map(|head| head.manifests.iter().map(|entry| entry.generation))
         .collect();
     let mut generations = named.clone();
-    for (file, _) in medium.list("manifest").map_err(Error::io("manifest"))? {
-        generations.extend(file.strip_suffix(".man").and_then(|number| number.parse::<u64>().ok()));
-    }
+    let files = numbered(medium, "manifest").map_err(Error::io("manifest"))?;
+    generations.extend(files.iter().map(|file| file.number));
     for generation in generations {
         let name = manifest_name(generation);
         let bytes = robust::read(medium, &name, 0, u64::MAX)?;
@@ -67,7 +67,7 @@ pub(super) fn gather(
                 continue;
             }
         };
-        match check(&open) {
+        match checked_transactions(&open) {
             Ok(transactions) => drop(whole.insert(
                 generation,
                 Segment {
@@ -138,29 +138,6 @@ fn has(segment: &Segment, root: &[u8; 32]) -> bool {
     segment.transactions.iter().any(|one| one.hash == *root)
 }
 
-/// The transactions of a segment of which everything is right.
-fn check(segment: &ManifestSegment<Vec<u8>>) -> Result<Vec<Transaction>, String> {
-    segment.verify_pages().map_err(|damage| damage.to_string())?;
-    let transactions = segment.transactions().map_err(|damage| damage.to_string())?;
-    let mut hashers: BTreeMap<u64, ChainHasher> = transactions
-        .iter()
-        .map(|one| (one.generation, ChainHasher::new(one)))
-        .collect();
-    each_event(segment, |name, event, text| {
-        if let Some(hasher) = hashers.get_mut(&event.generation) {
-            let (yanked, version, digest) = (event.yanked, event.version, event.digest);
-            hasher.event(name, event.kind, yanked, version, digest, text.as_deref());
-        }
-    })
-    .map_err(|damage| damage.to_string())?;
-    for one in &transactions {
-        if hashers.remove(&one.generation).map(ChainHasher::finish) != Some(one.hash) {
-            return Err(format!("the hash of snapshot {} is wrong", one.generation));
-        }
-    }
-    Ok(transactions)
-}
-
 /// Segments, oldest first, that lead from the first transaction to the end of `tip`.
 fn chain_from(whole: &BTreeMap<u64, Segment>, tip: u64) -> Option<Vec<&Segment>> {
     let mut chain = vec![whole.get(&tip)?];
@@ -201,15 +178,7 @@ impl Salvaged {
             if taken.contains(&event.generation) {
                 return;
             }
-            let event = Event {
-                kind: event.kind,
-                yanked: event.yanked,
-                generation: event.generation,
-                version: event.version.to_owned(),
-                digest: event.digest,
-                text,
-            };
-            self.events.push((name.to_owned(), event));
+            self.events.push((name.to_owned(), Event::of(event, text)));
         });
     }
 

@@ -1,18 +1,17 @@
 //! Storing an object once more, and leaving packs that are no longer good.
 
 use super::super::encode::{self, Base, EncodeOptions};
-use super::super::open::pack_name;
+use super::super::names::{pack_name, read_pack_header};
 use super::super::{Error, Writer, chain};
 use super::RepairReport;
 use super::survey::{Damage, Wanted};
 use crate::format::index::EntryKind;
-use crate::format::pack::{PackHeader, RecordMeta};
+use crate::format::pack::RecordMeta;
 use crate::ids::{Digest, Release};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More than a record's metadata takes, as a rule.
 const META_READ_BYTES: u64 = 4096;
-const HEADER_READ_BYTES: u64 = 4096;
 
 impl Writer {
     /// Stores `crate_file` as `wanted` once more, if it is it. None of `bad` is taken
@@ -136,11 +135,7 @@ impl Writer {
                 }
                 continue;
             }
-            let start = self
-                .medium()
-                .read_at(&name, 0, entry.bytes.min(HEADER_READ_BYTES) as usize)
-                .unwrap_or_default();
-            if PackHeader::decode(&start).is_ok() {
+            if read_pack_header(self.medium(), &name).is_ok() {
                 continue;
             }
             match self.move_records(&BTreeSet::from([entry.pack]), &|_| {}) {

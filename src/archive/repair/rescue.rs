@@ -1,7 +1,7 @@
 //! Making an archive open again: heads, index and manifest from whatever is left of
 //! them and from the packs. [R 10.8]
 
-use super::super::open::{HEAD_NAMES, index_name, manifest_name, pack_name};
+use super::super::names::{HEAD_NAMES, index_name, manifest_name, numbered, pack_name};
 use super::super::write::{now, publish, write_head};
 use super::super::{Archive, Error};
 use super::chains::{self, Manifests};
@@ -163,8 +163,8 @@ struct Packs {
 /// Walks all packs that are this archive's.
 fn read_packs(medium: &dyn Medium, head: Option<&Head>, notes: &mut Vec<String>) -> Result<Packs, Error> {
     let mut files: BTreeSet<u32> = BTreeSet::new();
-    for (file, _) in medium.list("packs").map_err(Error::io("packs"))? {
-        files.extend(file.strip_suffix(".pak").and_then(|number| number.parse::<u32>().ok()));
+    for file in numbered(medium, "packs").map_err(Error::io("packs"))? {
+        files.extend(file.pack());
     }
     let named: BTreeMap<u32, u64> = head
         .iter()
@@ -300,11 +300,9 @@ fn merge_entries(
 /// The highest generation that anything on the medium has.
 fn newest_generation(medium: &dyn Medium, heads: &[Head]) -> Result<u64, Error> {
     let mut newest = heads.iter().map(|head| head.generation).max().unwrap_or(0);
-    for (folder, suffix) in [("index", ".idx"), ("manifest", ".man")] {
-        for (file, _) in medium.list(folder).map_err(Error::io(folder))? {
-            let number = file.strip_suffix(suffix).and_then(|number| number.parse().ok());
-            newest = newest.max(number.unwrap_or(0));
-        }
+    for folder in ["index", "manifest"] {
+        let files = numbered(medium, folder).map_err(Error::io(folder))?;
+        newest = files.iter().map(|file| file.number).fold(newest, u64::max);
     }
     Ok(newest)
 }
