@@ -15,7 +15,7 @@ use cratehold::archive::{Archive, CommitInfo, Writer};
 use cratehold::format::head::{Head, SegmentEntry};
 use cratehold::format::index::{self, Entry, EntryKind};
 use cratehold::format::manifest::EventKind;
-use cratehold::format::manifest_write::Event;
+use cratehold::format::manifest_event::Event;
 use cratehold::ids::Digest;
 use cratehold::registry::{IndexUrl, Stop, index_path};
 use cratehold::sync::{self, Options, Report, Selection};

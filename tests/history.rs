@@ -4,7 +4,7 @@
 
 use cratehold::archive::{Archive, CommitInfo, Writer};
 use cratehold::format::manifest::EventKind;
-use cratehold::format::manifest_write::Event;
+use cratehold::format::manifest_event::Event;
 use cratehold::ids::Digest;
 
 fn line(name: &str, digest: Digest) -> String {

@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::print_stderr, reason = "to say that tests were left out")]
 
-use cratehold::archive::{Archive, Arrival, Budget, CommitInfo, EncodeOptions, Writer, ingest};
+mod support;
+
+use cratehold::archive::{Archive, CommitInfo, Writer};
 use cratehold::deflate::{Engine, Recipe, redo};
 use cratehold::format::manifest::EventKind;
-use cratehold::format::manifest_write::Event;
+use cratehold::format::manifest_event::Event;
 use cratehold::ids::{Digest, Release};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,24 +109,8 @@ fn fresh(folder: &Path) -> Vec<(Release, Vec<u8>)> {
     let writer = Writer::open(folder).unwrap();
     // Two commits, so that there are two heads and chains across them.
     for half in files.chunks(3) {
-        let (sender, receiver) = crossbeam_channel::unbounded();
-        let budget = Budget::new(1 << 30);
-        for (order, (release, bytes)) in half.iter().enumerate() {
-            let (release, file) = (release.clone(), Some((Digest::of(bytes), bytes.clone())));
-            let permit = budget.take(bytes.len() as u64);
-            sender
-                .send(Arrival {
-                    release,
-                    order,
-                    file,
-                    permit,
-                })
-                .unwrap();
-        }
-        drop(sender);
-        ingest(&writer, &receiver, 1, EncodeOptions::default(), &|_, outcome| {
-            outcome.unwrap();
-        });
+        let outcomes = support::take_in(&writer, half);
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         for (release, bytes) in half {
             let (version, digest) = (release.version.to_string(), Digest::of(bytes));
             let text = format!(r#"{{"name":"demo","vers":"{version}","cksum":"{digest}","yanked":false}}"#);

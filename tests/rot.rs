@@ -13,7 +13,7 @@ use cratehold::archive::{
     Archive, CommitInfo, Depth, EncodeOptions, ImportOptions, Problem, Scan, VerifyReport, Writer, import,
 };
 use cratehold::format::manifest::EventKind;
-use cratehold::format::manifest_write::Event;
+use cratehold::format::manifest_event::Event;
 use cratehold::ids::Digest;
 use cratehold::store::{FileBytes, Medium};
 use std::collections::BTreeMap;

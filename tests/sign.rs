@@ -235,7 +235,8 @@ fn forge(folder: &Path, from: Digest, to: Digest) {
     use cratehold::format::head::Head;
     use cratehold::format::index::{self, IndexSegment};
     use cratehold::format::manifest::ManifestSegment;
-    use cratehold::format::manifest_write::{self, Events};
+    use cratehold::format::manifest_event::{Event, Events, each_event};
+    use cratehold::format::manifest_write;
     use cratehold::format::pack::{PackHeader, RecordMeta};
     let pack = folder.join("packs/00000001.pak");
     let bytes = std::fs::read(&pack).unwrap();
@@ -258,9 +259,9 @@ fn forge(folder: &Path, from: Digest, to: Digest) {
     let path = folder.join("manifest/00000001.man");
     let segment = ManifestSegment::open(std::fs::read(&path).unwrap()).unwrap();
     let mut events = Events::default();
-    manifest_write::each_event(&segment, |name, event, _| {
+    each_event(&segment, |name, event, _| {
         assert_eq!(event.digest, Some(from));
-        let event = manifest_write::Event {
+        let event = Event {
             kind: event.kind,
             yanked: false,
             generation: 1,

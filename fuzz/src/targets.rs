@@ -13,7 +13,7 @@ use cratehold::deflate::{self, Engine, Recipe};
 use cratehold::format::head::Head;
 use cratehold::format::index::IndexSegment;
 use cratehold::format::manifest::{EventKind, ManifestSegment};
-use cratehold::format::manifest_write::{Event, each_event};
+use cratehold::format::manifest_event::{Event, each_event};
 use cratehold::format::pack::{self, PackHeader, RecordMeta};
 use cratehold::format::pages;
 use cratehold::ids::{Digest, Release};

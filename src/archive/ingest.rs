@@ -5,7 +5,7 @@ use super::encode::{self, Base, Content, EncodeOptions};
 use super::{Error, Permit, Writer};
 use crate::deflate::Engine;
 use crate::format::manifest::EventKind;
-use crate::format::manifest_write::Event;
+use crate::format::manifest_event::Event;
 use crate::ids::{Digest, Release, Version};
 use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, HashMap, VecDeque};

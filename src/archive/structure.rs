@@ -6,7 +6,7 @@ use super::{Archive, Error};
 use crate::format::Damaged;
 use crate::format::head::Head;
 use crate::format::manifest::{ManifestSegment, Transaction};
-use crate::format::manifest_write::{ChainHasher, each_event};
+use crate::format::manifest_event::{ChainHasher, each_event};
 use crate::format::pages::PAGE_BYTES;
 use crate::ids::Digest;
 use sha2::{Digest as _, Sha256};

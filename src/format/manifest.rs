@@ -1,5 +1,8 @@
 //! Manifest segments: what the registry said, release by release, as events.
-//! Reading; writing is in `manifest_write`. Spec section 7.
+//! Reading: `manifest_block` decodes their blocks, `manifest_text` the lines in them.
+//! Writing: `manifest_event` has what is to be written, `manifest_draft` makes blocks of
+//! it, `manifest_merge` puts it among what older segments have, `manifest_write` builds
+//! the segment. Spec section 7.
 
 use super::key::{key_order, key_prefix};
 use super::manifest_block::{Block, Layout, OpenTexts};

@@ -6,7 +6,8 @@ use super::Damaged;
 use super::key::{key_prefix, name_order};
 use super::manifest::{ManifestSegment, TextReader};
 use super::manifest_block::Layout;
-use super::manifest_write::{Draft, EncodedBlock, Event, Events, is_worth_keeping};
+use super::manifest_draft::{Draft, EncodedBlock, is_worth_keeping};
+use super::manifest_event::{Event, Events};
 use std::borrow::Cow;
 use std::collections::{VecDeque, btree_map};
 use std::iter::Peekable;
@@ -206,7 +207,9 @@ impl<B: AsRef<[u8]>> Source<'_, B> {
 #[cfg(test)]
 mod tests {
     use super::super::manifest::EventKind;
-    use super::super::manifest_write::{Compressor, SegmentEncoder, each_event, encode};
+    use super::super::manifest_draft::Compressor;
+    use super::super::manifest_event::each_event;
+    use super::super::manifest_write::{SegmentEncoder, encode};
     use super::*;
     use crate::ids::Digest;
     use fastrand::Rng;

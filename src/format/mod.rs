@@ -10,6 +10,8 @@ pub mod index;
 mod key;
 pub mod manifest;
 mod manifest_block;
+pub mod manifest_draft;
+pub mod manifest_event;
 pub mod manifest_merge;
 mod manifest_text;
 pub mod manifest_write;

@@ -6,7 +6,7 @@
 
 use crate::archive::{self, Archive, CrateState, LineReader, Writer};
 use crate::format::manifest::EventKind;
-use crate::format::manifest_write::Event;
+use crate::format::manifest_event::Event;
 use crate::ids::{Digest, Version};
 use crate::registry::RegistryLine;
 use std::collections::{HashMap, HashSet};

@@ -6,7 +6,7 @@ use super::want::{Choice, Listed, Want, choose, describe};
 use super::{Committer, Error, Progress, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
 use crate::format::manifest::EventKind;
-use crate::format::manifest_write::Event;
+use crate::format::manifest_event::Event;
 use crate::ids::{CrateName, Digest, Release};
 use crate::registry::{self, CrateFile, IndexFile, RegistryIndex, RegistryLine, Stop, receive, send, workers};
 use std::collections::HashMap;

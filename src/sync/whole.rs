@@ -10,7 +10,7 @@ use super::listing::Missing;
 use super::{Committer, Error, Failure, Options, Progress, Report};
 use crate::archive::{self, Archive, CrateState, LineReader, ReleaseState, Writer};
 use crate::format::manifest::{EventKind, NameRange};
-use crate::format::manifest_write::Event;
+use crate::format::manifest_event::Event;
 use crate::ids::{CrateName, Release};
 use crate::registry::{BlobReader, GitIndex, IndexBlob, IndexFile, MAX_SCHEMA, RegistryLine, Stop, TreeChanges};
 use std::collections::HashSet;

@@ -3,11 +3,11 @@
 
 use super::medium::{Image, Op, Recorder};
 use super::oracle::History;
-use crate::support;
-use cratehold::archive::{Archive, Arrival, Budget, CommitInfo, EncodeOptions, Error, Writer, ingest};
+use crate::support::{self, take_in};
+use cratehold::archive::{Archive, CommitInfo, Error, Writer};
 use cratehold::format::manifest::EventKind;
-use cratehold::format::manifest_write::Event;
-use cratehold::ids::Digest;
+use cratehold::format::manifest_event::Event;
+use cratehold::ids::{Digest, Release};
 use cratehold::store::Medium;
 use std::sync::{Arc, Mutex};
 
@@ -96,33 +96,13 @@ impl Stage {
 
     /// Stores these releases, in this order, later versions against earlier ones.
     fn store(&self, writer: &Writer, releases: &[&str]) -> Result<(), Error> {
-        let (sender, receiver) = crossbeam_channel::unbounded();
-        let budget = Budget::new(1 << 20);
-        for (order, release) in releases.iter().enumerate() {
-            let bytes = crate_file(release);
-            let permit = budget.take(bytes.len() as u64);
-            let file = Some((Digest::of(&bytes), bytes));
-            let release = release.parse().unwrap();
-            sender
-                .send(Arrival {
-                    release,
-                    order,
-                    file,
-                    permit,
-                })
-                .unwrap();
-        }
-        drop(sender);
-        let failure = Mutex::new(Ok(()));
-        ingest(writer, &receiver, 1, EncodeOptions::default(), &|_, outcome| {
-            if let Err(error) = outcome {
-                let mut failure = failure.lock().unwrap();
-                if failure.is_ok() {
-                    *failure = Err(error);
-                }
-            }
-        });
-        failure.into_inner().unwrap()
+        let files: Vec<(Release, Vec<u8>)> = releases
+            .iter()
+            .map(|release| (release.parse().unwrap(), crate_file(release)))
+            .collect();
+        take_in(writer, &files)
+            .into_iter()
+            .try_for_each(|outcome| outcome.map(drop))
     }
 
     fn note(&self, writer: &Writer, kind: EventKind, release: &str, text: Option<&str>) {

@@ -7,6 +7,7 @@
     reason = "each test binary uses its part; a panic is how a test fails"
 )]
 
+use cratehold::archive::{self, Arrival, Budget, EncodeOptions, Outcome, Writer, ingest};
 use cratehold::ids::{Digest, Release};
 use flate2::{Compression, write::GzEncoder};
 use std::collections::{HashMap, VecDeque};
@@ -98,6 +99,30 @@ pub fn line(release: &str, crate_file: &[u8], yanked: bool) -> String {
     format!(
         r#"{{"name":"{name}","vers":"{version}","deps":[],"cksum":"{cksum}","features":{{}},"yanked":{yanked},"x-new": 1}}"#
     )
+}
+
+/// Takes these crate files in, in this order, later versions against earlier ones; what
+/// became of each. Commits nothing.
+pub fn take_in(writer: &Writer, files: &[(Release, Vec<u8>)]) -> Vec<Result<Outcome, archive::Error>> {
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    let budget = Budget::new(1 << 30);
+    for (order, (release, bytes)) in files.iter().enumerate() {
+        let (release, file) = (release.clone(), Some((Digest::of(bytes), bytes.clone())));
+        let permit = budget.take(bytes.len() as u64);
+        let arrival = Arrival {
+            release,
+            order,
+            file,
+            permit,
+        };
+        sender.send(arrival).unwrap();
+    }
+    drop(sender);
+    let outcomes = Mutex::new(Vec::new());
+    ingest(writer, &receiver, 1, EncodeOptions::default(), &|_, outcome| {
+        outcomes.lock().unwrap().push(outcome);
+    });
+    outcomes.into_inner().unwrap()
 }
 
 /// A crate file as cargo makes them, with `noise` bytes that do not compress.

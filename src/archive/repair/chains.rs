@@ -7,7 +7,7 @@ use super::super::structure::checked_transactions;
 use super::robust;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::manifest::{ManifestSegment, Transaction};
-use crate::format::manifest_write::{Event, Events, each_event};
+use crate::format::manifest_event::{Event, Events, each_event};
 use crate::store::Medium;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
