@@ -123,6 +123,7 @@ fn build(folder: &Path, releases: u32) -> u64 {
             crate_bytes: 30_000,
             content_bytes: 150_000,
             chain_bytes: 1 << 20,
+            held_since: 1,
             kind: EntryKind::Blob,
             engine: 3,
             chain_depth: 3,

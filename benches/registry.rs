@@ -413,6 +413,7 @@ fn hold(folder: &Path, crates: &[Crate], git: &Path) {
                 crate_bytes: 30_000,
                 content_bytes: 150_000,
                 chain_bytes: 1 << 20,
+                held_since: 1,
                 kind: EntryKind::Blob,
                 engine: 3,
                 chain_depth: 3,

@@ -401,9 +401,23 @@ impl State {
         Ok(())
     }
 
+    /// Says of each new entry since when its object is held: what was held before
+    /// keeps what is known of that, however its bytes were moved. [R 6.11]
+    fn date_entries(&mut self, generation: u64) {
+        for entry in self.entries.values_mut() {
+            // Where the index is damaged, later is safe: it is then taken for new.
+            let before = self.archive.find(&entry.digest).ok().flatten();
+            entry.held_since = match entry.kind {
+                EntryKind::Purged => 0,
+                _ => before.map_or(generation, |before| before.held_since),
+            };
+        }
+    }
+
     fn commit(&mut self, medium: &Arc<dyn Medium>, info: &CommitInfo) -> Result<u64, Error> {
+        let generation = self.archive.head.generation + 1;
+        self.date_entries(generation);
         let old = &self.archive.head;
-        let generation = old.generation + 1;
         for pack in self.unsynced.drain() {
             let name = pack_name(pack);
             medium.sync(&name).map_err(Error::io(&name))?;
@@ -473,6 +487,7 @@ pub(super) fn entry_of(meta: &RecordMeta, pack: u32, offset: u64, record_bytes: 
         crate_bytes: meta.crate_bytes as u32,
         content_bytes: meta.content_bytes as u32,
         chain_bytes: meta.chain_bytes,
+        held_since: 0,
         kind: if meta.kind == 2 {
             EntryKind::Seed
         } else {

@@ -164,7 +164,7 @@ fn index(archive: &Archive, entries: bool) -> CommandResult {
             for entry in segment.entries() {
                 let entry = entry?;
                 say!(
-                    "  {} {:?} pack {} offset {} record {} content {} chain {} depth {}",
+                    "  {} {:?} pack {} offset {} record {} content {} chain {} depth {} since {}",
                     entry.digest,
                     entry.kind,
                     entry.pack,
@@ -172,7 +172,8 @@ fn index(archive: &Archive, entries: bool) -> CommandResult {
                     entry.record_bytes,
                     entry.content_bytes,
                     entry.chain_bytes,
-                    entry.chain_depth
+                    entry.chain_depth,
+                    entry.held_since
                 );
             }
         }

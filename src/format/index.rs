@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 const MAGIC: &[u8; 8] = b"CRHINDX1";
 /// One entry's size. [R 6.5]
 pub const ENTRY_BYTES: usize = 64;
+/// What is stated of a chain's content bytes ends below this. [R 6.5]
+const CHAIN_BYTES_BITS: u32 = 40;
+/// Generations from here on are not told in an entry. [R 6.11]
+const HELD_SINCE_END: u64 = 1 << 24;
 
 /// What an entry says of its digest. [R 6.6]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Entry {
     pub content_bytes: u32,
     /// See [`super::pack::RecordMeta::chain_bytes`].
     pub chain_bytes: u64,
+    /// The generation since which the object is held here; 0 if that is not known. [R 6.11]
+    pub held_since: u64,
     /// Whether it is held, and as what.
     pub kind: EntryKind,
     /// As in the record.
@@ -55,6 +61,7 @@ impl Entry {
             crate_bytes: 0,
             content_bytes: 0,
             chain_bytes: 0,
+            held_since: 0,
             kind: EntryKind::Purged,
             engine: 0,
             chain_depth: 0,
@@ -72,7 +79,9 @@ impl Entry {
         ] {
             out.extend(field.to_le_bytes());
         }
-        out.extend(self.chain_bytes.to_le_bytes());
+        let chain_bytes = self.chain_bytes.min((1 << CHAIN_BYTES_BITS) - 1);
+        let held_since = if self.held_since < HELD_SINCE_END { self.held_since } else { 0 };
+        out.extend((held_since << CHAIN_BYTES_BITS | chain_bytes).to_le_bytes());
         out.extend([self.kind as u8, self.engine, self.chain_depth, 0]);
     }
 
@@ -92,7 +101,8 @@ impl Entry {
             record_bytes: u32_at(bytes, 40),
             crate_bytes: u32_at(bytes, 44),
             content_bytes: u32_at(bytes, 48),
-            chain_bytes: u64_at(bytes, 52),
+            chain_bytes: u64_at(bytes, 52) & ((1 << CHAIN_BYTES_BITS) - 1),
+            held_since: u64_at(bytes, 52) >> CHAIN_BYTES_BITS,
             kind,
             engine: bytes[61],
             chain_depth: bytes[62],
@@ -373,6 +383,7 @@ mod tests {
                 crate_bytes: 1000,
                 content_bytes: 5000,
                 chain_bytes: 1 << 33,
+                held_since: u64::from(i % 7),
                 kind: EntryKind::Blob,
                 engine: 3,
                 chain_depth: 2,
@@ -380,6 +391,22 @@ mod tests {
             .collect();
         entries.sort_by_key(|entry| entry.digest);
         entries
+    }
+
+    #[test]
+    fn what_an_entry_cannot_tell_is_told_as_far_as_it_can() {
+        let mut entry = sample(1)[0];
+        let round = |entry: &Entry| {
+            let mut bytes = Vec::new();
+            entry.encode(&mut bytes);
+            assert_eq!(bytes.len(), ENTRY_BYTES);
+            Entry::decode(&bytes).unwrap()
+        };
+        (entry.chain_bytes, entry.held_since) = ((1 << 40) - 1, (1 << 24) - 1);
+        assert_eq!(round(&entry), entry);
+        (entry.chain_bytes, entry.held_since) = (1 << 40, 1 << 24);
+        let told = round(&entry);
+        assert_eq!((told.chain_bytes, told.held_since), ((1 << 40) - 1, 0));
     }
 
     #[test]

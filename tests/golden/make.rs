@@ -165,6 +165,8 @@ impl Maker {
             crate_bytes: meta.crate_bytes as u32,
             content_bytes: meta.content_bytes as u32,
             chain_bytes: meta.chain_bytes,
+            // Written before entries had it.
+            held_since: 0,
             kind: if meta.kind == 2 {
                 EntryKind::Seed
             } else {

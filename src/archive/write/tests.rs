@@ -77,3 +77,33 @@ fn dropping_the_last_pack_keeps_its_number_taken() {
         [2]
     );
 }
+
+#[test]
+fn an_entry_says_since_when_its_object_is_held_whatever_became_of_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let writer = Writer::open(folder).unwrap();
+    let info = CommitInfo::default();
+    let since = |writer: &Writer, digest: &Digest| writer.find(digest).unwrap().unwrap().held_since;
+    let [one, gone] = [b"one", b"two"].map(|text| stored(&writer, text));
+    writer.commit(&info).unwrap();
+    let three = stored(&writer, b"three");
+    writer.commit(&info).unwrap();
+    assert_eq!([one, gone, three].map(|digest| since(&writer, &digest)), [1, 1, 2]);
+
+    // Moved, and merged into another segment.
+    writer.move_records(&BTreeSet::from([1]), &|_| {}).unwrap();
+    writer.forget(gone);
+    writer.commit(&info).unwrap();
+    assert_eq!([one, three].map(|digest| since(&writer, &digest)), [1, 2]);
+    stored(&writer, b"two");
+    writer.commit(&info).unwrap();
+    assert_eq!(since(&writer, &gone), 4);
+
+    // Adopted: by the commit that adopts, not by the run that appended.
+    let late = stored(&writer, b"late");
+    drop(writer);
+    let writer = Writer::open(folder).unwrap();
+    writer.settle(&info).unwrap();
+    assert_eq!(since(&writer, &late), 5);
+}
