@@ -86,6 +86,7 @@ pub mod archive;
 pub mod deflate;
 pub mod format;
 pub mod ids;
+pub mod offer;
 pub mod registry;
 pub mod store;
 pub mod sync;

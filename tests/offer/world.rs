@@ -1,0 +1,136 @@
+//! A registry of small crates that really build, and an archive of it.
+
+use crate::support::{Registry, dl_path, line};
+use cratehold::archive::{Archive, Writer};
+use cratehold::ids::{Digest, Release};
+use cratehold::registry::IndexUrl;
+use cratehold::sync::{self, Options, Selection};
+use flate2::{Compression, write::GzEncoder};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A crate file of `release` with this manifest below `[package]`, and this library.
+pub fn crate_file(release: &str, manifest: &str, source: &str) -> Vec<u8> {
+    let parsed: Release = release.parse().unwrap();
+    let head = format!(
+        "[package]\nname = \"{}\"\nversion = \"{}\"\nedition = \"2021\"\n",
+        parsed.name, parsed.version
+    );
+    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::new(9)));
+    for (path, text) in [
+        ("Cargo.toml", format!("{head}{manifest}")),
+        ("src/lib.rs", source.to_owned()),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        let path = format!("{}/{path}", parsed.stem());
+        builder.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap().finish().unwrap()
+}
+
+pub struct World {
+    pub folder: TempDir,
+    pub registry: Registry,
+    pub lines: BTreeMap<String, Vec<String>>,
+}
+
+impl World {
+    pub fn new() -> World {
+        World {
+            folder: tempfile::tempdir().unwrap(),
+            registry: Registry::start(),
+            lines: BTreeMap::new(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn archive(&self) -> Archive {
+        Archive::open(&self.path("archive")).unwrap()
+    }
+
+    /// Publishes a release with these `deps` and other fields in its line, `deps` being
+    /// JSON; its manifest says the same in its own words.
+    pub fn publish(&mut self, release: &str, manifest: &str, source: &str, deps: &str) -> Vec<u8> {
+        let bytes = crate_file(release, manifest, source);
+        let text = line(release, &bytes, false).replace("\"deps\":[]", &format!("\"deps\":{deps}"));
+        self.registry.serve(&dl_path(release), &bytes);
+        let name = release.split_once('@').unwrap().0;
+        self.lines.entry(name.to_owned()).or_default().push(text);
+        self.show(name);
+        bytes
+    }
+
+    /// A release without dependencies, whose library says its version.
+    pub fn publish_leaf(&mut self, release: &str) -> Vec<u8> {
+        let (_, version) = release.split_once('@').unwrap();
+        let source = format!("pub fn version() -> &'static str {{ \"{version}\" }}\n");
+        self.publish(release, "", &source, "[]")
+    }
+
+    /// Serves the lines of `name` as they are now.
+    pub fn show(&self, name: &str) {
+        self.registry.set_lines(name, &self.lines[name]);
+    }
+
+    pub fn yank(&mut self, release: &str) {
+        let (name, version) = release.split_once('@').unwrap();
+        let field = format!("\"vers\":\"{version}\"");
+        for line in self.lines.get_mut(name).unwrap() {
+            if line.contains(&field) {
+                *line = line.replace("\"yanked\":false", "\"yanked\":true");
+            }
+        }
+        self.show(name);
+    }
+
+    /// The registry no longer has this release.
+    pub fn remove(&mut self, release: &str) {
+        let (name, version) = release.split_once('@').unwrap();
+        let field = format!("\"vers\":\"{version}\"");
+        self.lines.get_mut(name).unwrap().retain(|line| !line.contains(&field));
+        self.registry.forget(&dl_path(release));
+        self.show(name);
+    }
+
+    /// Brings the archive up to what `wants` asks for.
+    pub fn sync(&self, wants: &[&str]) {
+        let mut selection = Selection::default();
+        for want in wants {
+            selection.add_crate(want.parse().unwrap());
+        }
+        let writer = Writer::open(&self.path("archive")).unwrap();
+        let options = Options::new(IndexUrl::parse(&self.registry.index()).unwrap());
+        let report = sync::run(&writer, &selection, &options, &Default::default(), &|_| {}).unwrap();
+        assert!(report.is_complete(), "{:?}", report.failures);
+    }
+
+    /// Stores a release of which no registry has said anything.
+    pub fn import(&self, release: &str, bytes: &[u8]) -> Digest {
+        let writer = Writer::open(&self.path("archive")).unwrap();
+        writer
+            .add(&release.parse().unwrap(), bytes.to_vec(), Default::default())
+            .unwrap();
+        writer.commit(&Default::default()).unwrap();
+        Digest::of(bytes)
+    }
+}
+
+/// The versions that a registry index file lists, in its order, with `!` behind those
+/// that are yanked.
+pub fn versions(text: &[u8]) -> Vec<String> {
+    let text = std::str::from_utf8(text).unwrap();
+    assert!(text.ends_with('\n'));
+    text.lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let mark = if line["yanked"] == true { "!" } else { "" };
+            format!("{}{mark}", line["vers"].as_str().unwrap())
+        })
+        .collect()
+}
