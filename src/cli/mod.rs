@@ -32,6 +32,7 @@ mod log;
 mod repair;
 mod root;
 mod select;
+mod selection;
 mod sign;
 mod size;
 mod stats;

@@ -1,27 +1,21 @@
 //! `cratehold sync`.
 
 use super::interrupt::{INTERRUPTED, stop_on_ctrl_c};
+use super::selection::SelectionArgs;
 use super::{CommandResult, human, threads};
 use cratehold::archive::{EncodeOptions, Writer};
 use cratehold::registry::{CRATES_IO, CRATES_IO_GIT, IndexUrl, RetryPolicy, Stop};
-use cratehold::sync::{self, CrateWant, Options, Progress, Report, Selection};
+use cratehold::sync::{self, Options, Progress, Report};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("wanted").required(true).multiple(true))]
+#[command(mut_group("wanted", |group| group.required(true)))]
 pub struct Args {
-    /// Every registry package of a Cargo.lock, with its checksums.
-    #[arg(long, value_name = "FILE", group = "wanted")]
-    lockfile: Vec<PathBuf>,
-    /// All versions of a crate, those that match `@REQ`, or the one full `@VERSION`.
-    #[arg(long = "crate", value_name = "NAME[@REQ]", group = "wanted")]
-    crates: Vec<CrateWant>,
-    /// The releases that a file names: one NAME@VERSION a line, `#` begins a comment.
-    #[arg(long, value_name = "FILE", group = "wanted")]
-    list: Vec<PathBuf>,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// Everything that the registry lists, by its git index.
     #[arg(long, group = "wanted", conflicts_with_all = ["lockfile", "crates", "list"])]
     all: bool,
@@ -99,17 +93,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         (None, true) => IndexUrl::parse(CRATES_IO_GIT)?,
         (None, false) => IndexUrl::parse(CRATES_IO)?,
     };
-    let mut selection = match args.all {
-        true => Selection::everything(),
-        false => Selection::default(),
-    };
-    for path in &args.lockfile {
-        selection.add_lockfile(path, &index.registry())?;
-    }
-    for path in &args.list {
-        selection.add_list(path)?;
-    }
-    args.crates.into_iter().for_each(|wanted| selection.add_crate(wanted));
+    let selection = args.selection.selection(args.all, &index.registry())?;
     let mut options = Options::new(index);
     options.index_cache = args.index_cache.unwrap_or_else(|| beside(folder));
     options.accept_removals = args.accept_removals;
@@ -212,6 +196,10 @@ fn summarize(report: &Report) {
             say!("left out: {count} lockfile packages from {from}");
         }
     }
+    if report.excluded > 0 {
+        let count = report.excluded;
+        say!("left out: {count} of what was named, by --only and --exclude");
+    }
     if report.too_long > 0 {
         say!("left out: {} crates longer than --max-size", report.too_long);
     }
@@ -225,7 +213,8 @@ fn as_json(report: &Report) -> serde_json::Value {
     serde_json::json!({
         "wanted": report.wanted, "held": report.held, "downloaded": report.downloaded,
         "downloaded_bytes": report.downloaded_bytes, "stored_bytes": report.stored_bytes, "failed": failed,
-        "left_out": {"git": report.git_count, "other_registries": report.other_count, "too_long": report.too_long},
+        "left_out": {"git": report.git_count, "other_registries": report.other_count, "too_long": report.too_long,
+            "excluded": report.excluded},
         "failed_count": report.failed, "gave_up": report.gave_up,
         "snapshot": report.snapshot, "left": report.left, "stopped": report.stopped, "complete": report.is_complete(),
     })

@@ -3,7 +3,7 @@
 
 use super::absorb::{events, known_releases, removals};
 use super::want::{Choice, Listed, Want, choose, describe};
-use super::{Committer, Error, Progress, Report, Selection};
+use super::{Committer, Error, Filter, Progress, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
 use crate::format::manifest::EventKind;
 use crate::format::manifest_event::Event;
@@ -53,17 +53,19 @@ pub(super) fn list(
     .map_err(|error| registry::Error::Setting(format!("no thread can be started: {error}; try fewer --jobs")))?;
     let mut listing = Listing {
         writer,
+        filter: &selection.filter,
         report,
         missing: Vec::new(),
         gone: Vec::new(),
         known_count: 0,
     };
-    let total = selection.crates.len() as u64;
+    listing.report.excluded = selection.excluded_count();
+    let total = selection.crates().count() as u64;
     std::thread::scope(|scope| {
         // Moved in, so that the workers end when all has been asked.
         let asker = scope.spawn(move || {
-            for (key, (name, _)) in &selection.crates {
-                let question = question(writer, key, name)?;
+            for (name, _) in selection.crates() {
+                let question = question(writer, &name.key(), name)?;
                 if !send(&questions, question, stop) {
                     break;
                 }
@@ -129,6 +131,7 @@ fn question(writer: &Writer, key: &str, name: &CrateName) -> Result<Question, ar
 
 struct Listing<'a> {
     writer: &'a Writer,
+    filter: &'a Filter,
     report: &'a mut Report,
     missing: Vec<Vec<Missing>>,
     /// Crates known here that the registry index no longer has.
@@ -163,7 +166,7 @@ impl Listing<'_> {
                     return self.resolve(name, wants, &[], state.as_ref(), Some(&cause));
                 }
             },
-            Ok(CrateFile::Unchanged) => state.iter().flat_map(unchanged).collect(),
+            Ok(CrateFile::Unchanged) => state.iter().flat_map(Listed::known).collect(),
             Ok(CrateFile::Read { bytes, tag }) => match self.note_lines(question, state.as_ref(), &bytes, tag)? {
                 Ok(listed) => listed,
                 Err(cause) => return self.fail_all(name, wants, &cause),
@@ -235,6 +238,7 @@ impl Listing<'_> {
         let listed = last.into_values().map(|line| Listed {
             version: line.version.clone(),
             digest: line.digest,
+            yanked: line.yanked,
             line: Some(line),
         });
         Ok(Ok(listed.collect()))
@@ -249,7 +253,7 @@ impl Listing<'_> {
         state: Option<&CrateState>,
         cause: Option<&str>,
     ) -> Result<(), Error> {
-        let Choice { chosen, failures } = choose(name, wants, listed);
+        let Choice { chosen, failures } = choose(name, wants, self.filter, listed);
         for (want, failure) in failures {
             // What the registry no longer has, but the archive does, is held.
             self.report.wanted += 1;
@@ -377,16 +381,4 @@ impl Listing<'_> {
         }
         Ok(())
     }
-}
-
-/// The releases that a file which has not changed lists.
-fn unchanged(state: &CrateState) -> impl Iterator<Item = Listed> + '_ {
-    state
-        .current()
-        .filter(|release| release.is_listed())
-        .map(|release| Listed {
-            version: release.version.clone(),
-            digest: release.digest,
-            line: None,
-        })
 }

@@ -7,15 +7,17 @@
 
 mod absorb;
 mod download;
+mod filter;
 mod import;
 mod listing;
 mod repair;
 mod want;
 mod whole;
 
+pub use filter::{Filter, NameGlob};
 pub use import::import_with_index;
 pub use repair::DownloadServer;
-pub use want::{CrateWant, Selection, Want};
+pub use want::{Choice, CrateWant, Listed, Selection, Want};
 
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
 use crate::ids::Release;
@@ -144,6 +146,8 @@ pub struct Report {
     pub git_count: usize,
     /// Lockfile packages left out: from other registries.
     pub other_count: usize,
+    /// What was named and left out because of its crate's name.
+    pub excluded: u64,
     /// Releases on which an engine of our own disagreed with the library it stands
     /// for, and which. They are stored whole; the engine is to be mended.
     pub wrong_engines: Vec<(Release, String)>,
@@ -330,7 +334,16 @@ fn steps(
     let config = config_of(index.clone(), stop)?;
     let template = DownloadTemplate::parse(options.dl.as_deref().unwrap_or(&config.dl))?;
     let missing = match (selection.all, git) {
-        (true, Some(git)) => whole::list(writer, &git, options, stop, progress, committer, report)?,
+        (true, Some(git)) => whole::list(
+            writer,
+            &git,
+            &selection.filter,
+            options,
+            stop,
+            progress,
+            committer,
+            report,
+        )?,
         (true, None) => {
             return Err(Error::NoList {
                 index: options.index.registry(),

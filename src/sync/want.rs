@@ -1,7 +1,9 @@
 //! What is wanted, as the command line, lists and lockfiles say it, and which of
-//! the releases that a registry lists that is.
+//! the releases that a registry lists that is. Pure, but for reading those files: the
+//! same choice is made whether a registry lists the releases or an archive does.
 
-use super::Failure;
+use super::{Failure, Filter};
+use crate::archive::CrateState;
 use crate::ids::{CrateName, Digest, InvalidId, Version};
 use crate::registry::{self, RegistryLine};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +58,8 @@ pub struct Selection {
     pub(super) git_count: usize,
     pub(super) other_count: usize,
     pub(super) all: bool,
+    /// Which of all that is wanted are taken.
+    pub filter: Filter,
 }
 
 impl Selection {
@@ -104,6 +108,41 @@ impl Selection {
         self.add(wanted.name, wanted.want);
     }
 
+    /// Whether everything that the registry lists is wanted, but for the filter.
+    pub fn is_everything(&self) -> bool {
+        self.all
+    }
+
+    /// The crates that were named and that the filter takes, by key, and what is wanted
+    /// of each. None if [everything](Selection::is_everything) is.
+    pub fn crates(&self) -> impl Iterator<Item = (&CrateName, &[Want])> {
+        let taken = self.crates.values().filter(|(name, _)| self.filter.takes(name));
+        taken.map(|(name, wants)| (name, &wants[..]))
+    }
+
+    /// How many wants of named crates the filter leaves out.
+    pub fn excluded_count(&self) -> u64 {
+        let left_out = self.crates.values().filter(|(name, _)| !self.filter.takes(name));
+        left_out.map(|(_, wants)| wants.len() as u64).sum()
+    }
+
+    /// What cannot be read in lockfiles and lists.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// Chooses from `listed`, the releases of the crate `name`.
+    pub fn choose(&self, name: &CrateName, listed: &[Listed]) -> Choice {
+        if !self.filter.takes(name) {
+            return Choice::default();
+        }
+        match (self.all, self.crates.get(&name.key())) {
+            (true, _) => choose(name, &[Want::All], &self.filter, listed),
+            (false, Some((_, wants))) => choose(name, wants, &self.filter, listed),
+            (false, None) => Choice::default(),
+        }
+    }
+
     fn add(&mut self, name: CrateName, want: Want) {
         let (_, wants) = self.crates.entry(name.key()).or_insert_with(|| (name, Vec::new()));
         if !wants.contains(&want) {
@@ -123,24 +162,47 @@ pub(super) fn describe(name: &CrateName, want: &Want) -> String {
 
 /// A release that the registry lists now, the newest of its version.
 #[derive(Debug, Clone)]
-pub(super) struct Listed {
+pub struct Listed {
+    /// The exact version.
     pub version: Version,
+    /// Its checksum.
     pub digest: Digest,
+    /// Whether it is yanked.
+    pub yanked: bool,
     /// Its line, unless that is still to be looked up in the archive.
     pub line: Option<RegistryLine>,
 }
 
+impl Listed {
+    /// What the archive knows the registry to list of a crate.
+    pub fn known(state: &CrateState) -> impl Iterator<Item = Listed> + '_ {
+        let listed = state.current().filter(|release| release.is_listed());
+        listed.map(|release| Listed {
+            version: release.version.clone(),
+            digest: release.digest,
+            yanked: release.yanked,
+            line: None,
+        })
+    }
+}
+
 /// What of a crate's releases is wanted.
 #[derive(Debug, Default)]
-pub(super) struct Choice {
+pub struct Choice {
     /// Places in the list, and whether each was asked for by its version.
     pub chosen: Vec<(usize, bool)>,
     /// What cannot be had, and why.
     pub failures: Vec<(Want, Failure)>,
 }
 
-/// Chooses from `listed` what `wants` asks for.
-pub(super) fn choose(name: &CrateName, wants: &[Want], listed: &[Listed]) -> Choice {
+/// Chooses from `listed` what `wants` asks for. Of versions that were not named exactly,
+/// only the newest that `filter` asks for, of each want by itself.
+pub(super) fn choose(name: &CrateName, wants: &[Want], filter: &Filter, listed: &[Listed]) -> Choice {
+    let newest_of = |places: Vec<usize>| {
+        let releases: Vec<(&Version, bool)> = places.iter().map(|&i| (&listed[i].version, listed[i].yanked)).collect();
+        let newest = filter.newest(&releases);
+        newest.into_iter().map(move |at| places[at])
+    };
     let mut chosen: BTreeMap<usize, bool> = BTreeMap::new();
     let mut refused = BTreeSet::new();
     let mut failures = Vec::new();
@@ -150,7 +212,7 @@ pub(super) fn choose(name: &CrateName, wants: &[Want], listed: &[Listed]) -> Cho
             failures.push((want.clone(), Failure { what, cause }));
         };
         match want {
-            Want::All => (0..listed.len()).for_each(|i| {
+            Want::All => newest_of((0..listed.len()).collect()).for_each(|i| {
                 chosen.entry(i).or_insert(false);
             }),
             Want::Matching(requirement) => {
@@ -159,7 +221,7 @@ pub(super) fn choose(name: &CrateName, wants: &[Want], listed: &[Listed]) -> Cho
                 if found.is_empty() {
                     fail(format!("no version in the registry index matches{}", newest(listed)));
                 }
-                for i in found {
+                for i in newest_of(found) {
                     chosen.entry(i).or_insert(false);
                 }
             }
@@ -201,6 +263,7 @@ mod tests {
         Listed {
             version,
             digest,
+            yanked: false,
             line: None,
         }
     }
@@ -210,7 +273,7 @@ mod tests {
         let wants: Vec<CrateWant> = wants.iter().map(|want| want.parse().unwrap()).collect();
         let name = wants[0].name.clone();
         let wants: Vec<Want> = wants.into_iter().map(|want| want.want).collect();
-        let Choice { chosen, failures } = choose(&name, &wants, &listed);
+        let Choice { chosen, failures } = choose(&name, &wants, &Filter::default(), &listed);
         (chosen.into_iter().map(|(i, _)| i).collect(), failures.len())
     }
 
@@ -230,8 +293,40 @@ mod tests {
     fn another_checksum_is_refused() {
         let demanded = Want::Exact("1.0.0".parse().unwrap(), Some(Digest([0; 32])));
         let name = "a".parse().unwrap();
-        let Choice { chosen, failures } = choose(&name, &[demanded, Want::All], &[listed("1.0.0")]);
+        let Choice { chosen, failures } = choose(&name, &[demanded, Want::All], &Filter::default(), &[listed("1.0.0")]);
         assert!(chosen.is_empty());
         assert!(failures[0].1.cause.contains(&Digest([0; 32]).to_string()));
+    }
+
+    #[test]
+    fn only_the_newest_but_every_one_named() {
+        let mut selection = Selection::default();
+        for want in ["a@^1", "a@0.9.0", "b"] {
+            selection.add_crate(want.parse().unwrap());
+        }
+        selection.filter = Filter {
+            exclude: vec!["b".parse().unwrap()],
+            latest: std::num::NonZeroUsize::new(1),
+            ..Filter::default()
+        };
+        let mut listed = ["0.9.0", "1.0.0", "1.2.0", "1.1.0", "2.0.0"].map(listed);
+        listed[2].yanked = true;
+        let chosen = |selection: &Selection, name: &str| {
+            let Choice { chosen, failures } = selection.choose(&name.parse().unwrap(), &listed);
+            assert!(failures.is_empty());
+            chosen
+        };
+        assert_eq!(chosen(&selection, "a"), [(0, true), (3, false)]);
+        assert_eq!(chosen(&selection, "b"), []);
+        assert_eq!(chosen(&selection, "c"), []);
+        assert_eq!(selection.crates().count(), 1);
+        assert_eq!(selection.excluded_count(), 1);
+        let everything = Selection {
+            filter: selection.filter,
+            ..Selection::everything()
+        };
+        assert_eq!(chosen(&everything, "a"), [(4, false)]);
+        assert_eq!(chosen(&everything, "b"), []);
+        assert_eq!(everything.crates().count(), 0);
     }
 }

@@ -7,7 +7,7 @@
 
 use super::absorb::{events, known_in, removals};
 use super::listing::Missing;
-use super::{Committer, Error, Failure, Options, Progress, Report};
+use super::{Committer, Error, Failure, Filter, Options, Progress, Report};
 use crate::archive::{self, Archive, CrateState, LineReader, ReleaseState, Writer};
 use crate::format::manifest::{EventKind, NameRange};
 use crate::format::manifest_event::Event;
@@ -41,10 +41,13 @@ struct Parsed {
 /// A removal that waits until all are counted: the crate's name, and the event.
 type Removal = (String, Event);
 
-/// Absorbs `index`, commits, and returns what is to be fetched, by crate.
+/// Absorbs `index`, commits, and returns what is to be fetched of what `filter` takes, by
+/// crate.
+#[allow(clippy::too_many_arguments, reason = "the one caller reads well with them")]
 pub(super) fn list(
     writer: &Writer,
     index: &GitIndex,
+    filter: &Filter,
     options: &Options,
     stop: &Stop,
     progress: &dyn Fn(Progress),
@@ -80,7 +83,7 @@ pub(super) fn list(
         }
         committer.commit()?;
     }
-    missing(writer, options, report)
+    missing(writer, filter, options, report)
 }
 
 /// Parses `files` on all cores and notes what is new in them, but removals: these are
@@ -257,9 +260,14 @@ struct Part {
     missing: Vec<Vec<Missing>>,
 }
 
-/// Everything that the archive knows the registry to list and does not hold, found on
-/// all cores.
-fn missing(writer: &Writer, options: &Options, report: &mut Report) -> Result<Vec<Vec<Missing>>, Error> {
+/// Everything that the archive knows the registry to list, that `filter` takes and that
+/// is not held, found on all cores.
+fn missing(
+    writer: &Writer,
+    filter: &Filter,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Vec<Vec<Missing>>, Error> {
     let archive = writer.with_archive(Archive::clone);
     let threads = options.threads.max(1);
     let ranges = archive.name_ranges(threads * RANGES_PER_THREAD)?;
@@ -271,7 +279,7 @@ fn missing(writer: &Writer, options: &Options, report: &mut Report) -> Result<Ve
             let Some(range) = ranges.get(i) else {
                 return Ok::<_, Error>(parts);
             };
-            parts.push((i, missing_in(&archive, *range, options)?));
+            parts.push((i, missing_in(&archive, *range, filter, options)?));
         }
     };
     let mut parts = std::thread::scope(|scope| {
@@ -299,24 +307,32 @@ fn missing(writer: &Writer, options: &Options, report: &mut Report) -> Result<Ve
     Ok(missing)
 }
 
-fn missing_in(archive: &Archive, range: NameRange, options: &Options) -> Result<Part, Error> {
+fn missing_in(archive: &Archive, range: NameRange, filter: &Filter, options: &Options) -> Result<Part, Error> {
     let mut part = Part::default();
     let mut lines = LineReader::new(archive);
     archive.each_crate_in(range, |state| {
+        if !state.name.parse().is_ok_and(|name| filter.takes(&name)) {
+            return Ok(());
+        }
         let mut of_crate = Vec::new();
         let mut neighbour = None;
+        let mut listed = Vec::new();
         for release in &state.releases {
             let held = archive.find(&release.digest)?;
             if let Some(entry) = held {
                 neighbour = Some((u64::from(entry.crate_bytes), u64::from(entry.content_bytes)));
             }
-            if !release.is_current() || !release.is_listed() || release.purged {
-                continue;
+            if release.is_current() && release.is_listed() && !release.purged {
+                listed.push((release, held.is_some()));
             }
+        }
+        let versions = listed.iter().map(|(release, _)| (&release.version, release.yanked));
+        for place in filter.newest(&versions.collect::<Vec<_>>()) {
+            let (release, is_held) = listed[place];
             part.wanted += 1;
-            match held {
-                Some(_) => part.held += 1,
-                None => of_crate.push(release),
+            match is_held {
+                true => part.held += 1,
+                false => of_crate.push(release),
             }
         }
         if options.no_download {

@@ -99,6 +99,47 @@ fn what_is_left_out_for_its_length_is_said() {
 }
 
 #[test]
+fn a_selection_is_made_by_flags_and_what_it_leaves_out_is_said() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    for release in ["serde@1.0.0", "serde@1.1.0", "serde-json@1.0.0", "syn@1.0.0"] {
+        registry.publish(release);
+    }
+    let list = folder.path().join("list.txt");
+    std::fs::write(&list, "serde@1.0.0\nsyn@1.0.0\n").unwrap();
+    let sync = || {
+        let mut command = command(&folder.path().join("archive"), &registry);
+        command
+            .args(["--crate", "serde", "--crate", "serde-json", "--list"])
+            .arg(&list);
+        command.args([
+            "--only",
+            "serde*",
+            "--only",
+            "tokio*",
+            "--exclude",
+            "*_json",
+            "--latest",
+            "1",
+        ]);
+        command
+    };
+    let (code, stdout, stderr) = output(&mut sync());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert!(stdout.starts_with("2 crates wanted: 2 downloaded ("), "{stdout}");
+    assert!(
+        stdout.contains("left out: 2 of what was named, by --only and --exclude"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = output(sync().arg("--json"));
+    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&summary["left_out"]["excluded"], &summary["held"]),
+        (&2.into(), &2.into())
+    );
+}
+
+#[test]
 fn a_wrong_command_line_is_exit_code_2() {
     let registry = Registry::start();
     let folder = tempfile::tempdir().unwrap();
@@ -109,6 +150,8 @@ fn a_wrong_command_line_is_exit_code_2() {
     for (args, part) in [
         (["--crate", "a b"], "crate name"),
         (["--crate", "a@1.y"], "neither a full version nor"),
+        (["--only", "[a"], "no glob on crate names"),
+        (["--latest", "0"], "--latest"),
         (["--jobs", "0"], "1..=512"),
         (["--timeout", "0"], "1..=3600"),
     ] {

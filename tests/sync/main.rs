@@ -11,6 +11,7 @@ mod git;
 mod git_repository;
 mod inputs;
 mod runs;
+mod selection;
 
 use cratehold::archive::{Archive, Depth, Writer};
 use cratehold::ids::Digest;
