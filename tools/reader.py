@@ -502,8 +502,8 @@ def fold(history):  # [R 7.13] to [R 7.18]
         blank = {"version": version, "digest": digest}
         blank.update(yanked=False, removed=False, replaced=False, purged=False)
         release = releases.setdefault((version, digest), blank)
-        if kind == PURGED:
-            release["purged"] = True
+        if kind in (PURGED, ADDED):
+            release["purged"] = kind == PURGED
         if kind in (REMOVED, RESTORED):
             release["removed"] = kind == REMOVED
         if kind == REPLACED:

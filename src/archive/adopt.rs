@@ -41,7 +41,10 @@ impl State {
             };
             let mut at = start;
             while let Some((entry, end)) = adoptable(&data, pack, at) {
-                if self.archive.find(&entry.digest)?.is_none() {
+                // What was erased on purpose does not come back this way. [R 14.4]
+                let is_let_go = self.archive.is_let_go(&entry.digest)?;
+                let is_erased = is_let_go && self.purged_as(&entry.digest)?.is_some();
+                if !is_erased && self.archive.find(&entry.digest)?.is_none() {
                     self.entries.insert(entry.digest, entry);
                 }
                 at = end;

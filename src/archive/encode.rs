@@ -118,11 +118,7 @@ pub(super) fn encode(
     } else {
         RAW_LEVEL
     };
-    let frame = compress(&content.bytes, base.map(|base| base.content), level).map_err(fail)?;
-    let back = decode_bytes(&frame, content.bytes.len() as u64, base.map(|base| base.content)).map_err(fail)?;
-    if back != content.bytes {
-        return Err(fail("zstd did not give back what it was given".into()));
-    }
+    let frame = checked_frame(&content.bytes, base, level).map_err(fail)?;
     let content_crc32 = crc32fast::hash(&content.bytes);
     let mut meta = RecordMeta {
         kind: RecordKind::Blob as u8,
@@ -150,6 +146,39 @@ pub(super) fn encode(
         meta.gzip_trailer = (recipe.trailer != standard_trailer(&meta)).then(|| recipe.trailer.clone());
     }
     Ok((meta, frame))
+}
+
+/// The record of `meta` once more, its content compressed against another base or none:
+/// all else that it says stays.
+pub(super) fn encode_again(
+    meta: &RecordMeta,
+    content: &[u8],
+    base: Option<Base<'_>>,
+    level: i32,
+) -> Result<(RecordMeta, Vec<u8>), Error> {
+    let level = if meta.engine == 0 { RAW_LEVEL } else { level };
+    let fail =
+        |cause: String| Error::Rejected(format!("{}@{}: cannot be compressed: {cause}", meta.name, meta.version));
+    let frame = checked_frame(content, base, level).map_err(fail)?;
+    let meta = RecordMeta {
+        frame_bytes: frame.len() as u64,
+        frame_crc32: crc32fast::hash(&frame),
+        base: base.map(|base| base.digest.0),
+        chain_depth: base.map_or(0, |base| base.chain_depth + 1),
+        chain_bytes: content.len() as u64 + base.map_or(0, |base| base.chain_bytes),
+        ..meta.clone()
+    };
+    Ok((meta, frame))
+}
+
+/// A frame that has been decoded again and compared.
+fn checked_frame(content: &[u8], base: Option<Base<'_>>, level: i32) -> Result<Vec<u8>, String> {
+    let prefix = base.map(|base| base.content);
+    let frame = compress(content, prefix, level)?;
+    match decode_bytes(&frame, content.len() as u64, prefix)? == content {
+        true => Ok(frame),
+        false => Err("zstd did not give back what it was given".into()),
+    }
 }
 
 /// The gzip header that cargo writes. [R 8.3]

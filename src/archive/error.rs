@@ -82,6 +82,21 @@ pub enum Error {
         /// The digest asked for.
         digest: Digest,
     },
+    /// What was erased on purpose is not taken in unasked.
+    #[error(
+        "{release} ({digest}) was erased from this archive on purpose, in snapshot {snapshot}: {reason}; \
+         `--accept-purged {release}` takes it in again"
+    )]
+    Purged {
+        /// A release that has these bytes.
+        release: String,
+        /// Their digest.
+        digest: Digest,
+        /// The snapshot that erased them.
+        snapshot: u64,
+        /// Why.
+        reason: String,
+    },
     /// One stored object cannot be read back.
     #[error("{release} ({digest}) in {pack} at offset {offset}: {cause}")]
     Blob {

@@ -23,8 +23,10 @@ pub struct ReleaseState {
     pub removed: Option<u64>,
     /// The snapshot in which the same version got another checksum.
     pub replaced: Option<u64>,
-    /// Whether its bytes were erased here.
+    /// Whether its bytes were erased here; see [`Archive::purge_of`].
     pub purged: bool,
+    /// The snapshot that erased them, and where the reason is.
+    purge: Option<(u64, Option<(usize, EventPlace)>)>,
     /// Where its newest line is: segment and place there.
     line: Option<(usize, EventPlace)>,
 }
@@ -167,6 +169,7 @@ impl CrateState {
                 removed: None,
                 replaced: None,
                 purged: false,
+                purge: None,
                 line: None,
             });
             self.releases.len() - 1
@@ -176,12 +179,15 @@ impl CrateState {
             EventKind::Missing | EventKind::Etag => return,
             EventKind::Purged => {
                 state.purged = true;
+                state.purge = Some((event.generation, place));
                 return;
             }
             EventKind::Removed => state.removed = Some(event.generation),
             EventKind::Restored => state.removed = None,
             EventKind::Replaced => state.replaced = None,
-            EventKind::Added | EventKind::Yanked | EventKind::Unyanked | EventKind::Amended => {}
+            // Of a release that is known already, it says that its bytes are welcome again.
+            EventKind::Added => (state.purged, state.purge) = (false, None),
+            EventKind::Yanked | EventKind::Unyanked | EventKind::Amended => {}
         }
         state.yanked = event.yanked;
         if place.is_some() {
@@ -335,6 +341,20 @@ impl Archive {
     /// When it is damaged.
     pub fn line(&self, release: &ReleaseState) -> Result<Option<Vec<u8>>, Error> {
         LineReader::new(self).line(release)
+    }
+
+    /// The snapshot in which a release's bytes were erased here, and why; none if they
+    /// were not, or have been taken in again.
+    ///
+    /// # Errors
+    /// When the reason is damaged.
+    pub fn purge_of(&self, release: &ReleaseState) -> Result<Option<(u64, String)>, Error> {
+        let Some((snapshot, place)) = &release.purge else {
+            return Ok(None);
+        };
+        let text = LineReader::new(self).text(place.as_ref(), release.version.as_str(), Some(release.digest))?;
+        let reason = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+        Ok(Some((*snapshot, reason)))
     }
 
     /// The entity tag under which the crate's registry index file was last seen.

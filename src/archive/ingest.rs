@@ -65,6 +65,7 @@ impl Writer {
         let outcome = match self.find(&digest)? {
             Some(_) => Outcome::Held { digest },
             None => {
+                self.check_not_purged(&digest)?;
                 let content = encode::undo(crate_file, digest, None, options.check_release.then_some(release))?;
                 store(self, release, &content, &[], None, options)?
             }
@@ -190,7 +191,10 @@ fn take_in(
         None => done(&release, Ok(Outcome::Skipped)),
         Some((digest, bytes)) => match writer.find(&digest) {
             Ok(Some(_)) => done(&release, Ok(Outcome::Held { digest })),
-            Ok(None) => match encode::undo(bytes, digest, guess, options.check_release.then_some(&release)) {
+            Ok(None) => match writer
+                .check_not_purged(&digest)
+                .and_then(|()| encode::undo(bytes, digest, guess, options.check_release.then_some(&release)))
+            {
                 Ok(undone) => content = Some(undone),
                 Err(error) => done(&release, Err(error)),
             },

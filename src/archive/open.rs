@@ -171,6 +171,16 @@ impl Archive {
         Ok(None)
     }
 
+    /// Whether the index says of `digest` that it was held once, or shall not be.
+    pub(super) fn is_let_go(&self, digest: &Digest) -> Result<bool, Error> {
+        for (i, segment) in self.indexes.iter().enumerate().rev() {
+            if let Some(entry) = segment.find(digest).map_err(|damage| self.index_damage(i, damage))? {
+                return Ok(entry.kind == EntryKind::Purged);
+            }
+        }
+        Ok(false)
+    }
+
     /// Every object held, in no particular order.
     ///
     /// # Errors

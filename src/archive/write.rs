@@ -3,7 +3,7 @@
 use super::create::{create, is_empty};
 use super::gc::sweep;
 use super::names::{HEAD_NAMES, Numbered, numbered, pack_name};
-use super::{Archive, Error, chain, segments};
+use super::{Archive, Error, PurgedRelease, chain, segments};
 use crate::format::head::{Head, PackEntry, SegmentEntry};
 use crate::format::index::{Entry, EntryKind};
 use crate::format::manifest::Transaction;
@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) drops_packs: bool,
     /// Why a write or sync failed: what is pending can no longer be relied on.
     pub(super) failed: Option<String>,
+    /// What was erased on purpose, once somebody has asked.
+    pub(super) purged: Option<BTreeMap<Digest, PurgedRelease>>,
 }
 
 impl Writer {
@@ -104,6 +106,7 @@ impl Writer {
             unsynced: HashSet::new(),
             drops_packs: false,
             failed: None,
+            purged: None,
         };
         state.adopt(&*medium)?;
         Ok(Writer {
@@ -200,6 +203,16 @@ impl Writer {
         state.unsynced.retain(|pack| !packs.contains(pack));
         state.drops_packs = true;
         Ok(())
+    }
+
+    /// The release as which `digest` was erased on purpose, if it was. Only what the
+    /// index has let go of makes this look through the manifest.
+    pub(super) fn purged_as(&self, digest: &Digest) -> Result<Option<PurgedRelease>, Error> {
+        let mut state = self.state();
+        match state.archive.is_let_go(digest)? {
+            true => state.purged_as(digest),
+            false => Ok(None),
+        }
     }
 
     /// The archive's files.
@@ -344,6 +357,13 @@ impl State {
         }
     }
 
+    pub(super) fn purged_as(&mut self, digest: &Digest) -> Result<Option<PurgedRelease>, Error> {
+        if self.purged.is_none() {
+            self.purged = Some(self.archive.purged_digests()?);
+        }
+        Ok(self.purged.as_ref().and_then(|purged| purged.get(digest).cloned()))
+    }
+
     fn append(&mut self, medium: &dyn Medium, meta: &RecordMeta, frame: &[u8]) -> Result<(), Error> {
         let head = meta.encode();
         let record_bytes = head.len() as u64 + frame.len() as u64;
@@ -463,6 +483,7 @@ impl State {
         let previous = std::mem::replace(&mut self.archive, archive);
         self.entries.clear();
         self.drops_packs = false;
+        self.purged = None;
         sweep(&**medium, &self.archive.head, &previous.head);
         Ok(generation)
     }

@@ -3,6 +3,7 @@
 use super::interrupt::{INTERRUPTED, stop_on_ctrl_c};
 use super::{CommandResult, bytes_bar, human, threads};
 use cratehold::archive::{self, EncodeOptions, ImportOptions, Scan, Writer};
+use cratehold::ids::Release;
 use cratehold::registry::Stop;
 use cratehold::sync;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ pub struct Args {
     /// The zstd level.
     #[arg(long, default_value_t = cratehold::archive::DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
+    /// Take in again what was erased here on purpose: NAME@VERSION.
+    #[arg(long, value_name = "RELEASE")]
+    accept_purged: Vec<Release>,
 }
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
@@ -30,6 +34,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     stop_on_ctrl_c(&stop)?;
     let scan = Scan::of(&args.paths, threads());
     let writer = Writer::open(folder)?;
+    super::accept_purged(&writer, &args.accept_purged, "import")?;
     let bar = bytes_bar(scan.total_bytes());
     let options = ImportOptions {
         encode: EncodeOptions {

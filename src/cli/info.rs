@@ -2,7 +2,7 @@
 
 use super::as_of::{self, AsOf};
 use super::{CommandResult, human, select};
-use cratehold::archive::Archive;
+use cratehold::archive::{Archive, ReleaseState};
 use cratehold::deflate::Engine;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -59,13 +59,28 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     if let Some(chosen) = chosen {
         say!("  newest      {chosen} (what `extract {}` gives)", state.name);
     }
+    let erased = state.releases.iter().filter(|release| release.purged).count();
+    if erased > 0 {
+        say!(
+            "  erased      {erased} on purpose; `list {} --purged` says why",
+            state.name
+        );
+    }
     say!("  as .crate   {}", human(crate_bytes));
     say!("  in packs    {}", human(record_bytes));
     Ok(ExitCode::SUCCESS)
 }
 
 fn release(archive: &Archive, args: &Args) -> CommandResult {
-    let select::Selected { release, state, digest } = select::select(archive, &args.wanted, select::Which::All)?;
+    let select::Selected { release, state, digest } = match select::select(archive, &args.wanted, select::Which::All) {
+        Ok(selected) => selected,
+        Err(error) => {
+            return match select::purged(archive, &args.wanted)? {
+                Some(purged) => erased(archive, args, &purged),
+                None => Err(error),
+            };
+        }
+    };
     let chain = archive.chain(&digest)?;
     let Some((entry, meta)) = chain.first() else {
         return Err(format!("{release}: not held").into());
@@ -109,6 +124,29 @@ fn release(archive: &Archive, args: &Args) -> CommandResult {
         Some(line) => describe_line(&line),
         None => say!("  no registry line is known; `sync` brings it"),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is left to tell of a release whose bytes were erased here.
+fn erased(archive: &Archive, args: &Args, state: &ReleaseState) -> CommandResult {
+    let line = archive.line(state)?;
+    let parsed: Option<Value> = line.as_deref().and_then(|line| serde_json::from_slice(line).ok());
+    let name = args.wanted.split('@').next().unwrap_or_default();
+    let (snapshot, reason) = archive.purge_of(state)?.unwrap_or_default();
+    if args.json {
+        let json = json!({
+            "name": name, "version": state.version.as_str(), "sha256": state.digest.to_string(),
+            "yanked": state.yanked, "added_snapshot": state.added, "removed_snapshot": state.removed,
+            "replaced_snapshot": state.replaced, "purged_snapshot": snapshot, "purged_reason": reason,
+            "registry_line": parsed,
+        });
+        say!("{json}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!("{name}@{}", state.version);
+    say!("  sha256      {}", state.digest);
+    say!("  registry    {}", select::standing(archive, state)?);
+    parsed.iter().for_each(describe_line);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -13,6 +13,9 @@ pub struct Args {
     /// What the registry no longer has, with when it vanished.
     #[arg(long)]
     removed: bool,
+    /// What was erased here on purpose, with when and why.
+    #[arg(long, conflicts_with = "removed")]
+    purged: bool,
     /// As the registry was at this snapshot, day or instant.
     #[arg(long, value_name = "SNAP|DATE")]
     as_of: Option<AsOf>,
@@ -32,6 +35,9 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     };
     if args.removed {
         return removed(&archive, &crates, args.json);
+    }
+    if args.purged {
+        return purged(&archive, &crates, args.json);
     }
     let (mut releases, mut crate_bytes) = (0u64, 0u64);
     for state in &crates {
@@ -60,6 +66,10 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
                     release.version.as_str(),
                     human(u64::from(entry.crate_bytes))
                 );
+            }
+            for release in state.releases.iter().filter(|release| release.purged) {
+                let how = select::erasure(&archive, release)?;
+                say!("{:<24} {:>10}  erased here {how}", release.version.as_str(), "-");
             }
         } else if let Some((newest, _)) = held.last() {
             say!("{:<32} {:>5} held, newest {}", state.name, held.len(), newest.version);
@@ -100,6 +110,29 @@ fn removed(archive: &Archive, crates: &[CrateState], json: bool) -> CommandResul
             let what = format!("{}@{}", state.name, release.version);
             let note = if held { "" } else { ", not held" };
             say!("{what:<32}  {fate}{note}  sha256 {}", release.digest);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Releases whose bytes were erased here, by name and version.
+fn purged(archive: &Archive, crates: &[CrateState], json: bool) -> CommandResult {
+    for state in crates {
+        let mut purged: Vec<_> = state.releases.iter().filter(|release| release.purged).collect();
+        purged.sort_by(|a, b| a.version.cmp(&b.version));
+        for release in purged {
+            if json {
+                let (snapshot, reason) = archive.purge_of(release)?.unwrap_or_default();
+                let line = serde_json::json!({
+                    "name": state.name, "version": release.version.as_str(), "sha256": release.digest.to_string(),
+                    "purged_snapshot": snapshot, "purged_time": archive.snapshot_time(snapshot)?, "reason": reason,
+                });
+                say!("{line}");
+                continue;
+            }
+            let what = format!("{}@{}", state.name, release.version);
+            let how = select::erasure(archive, release)?;
+            say!("{what:<32}  erased {how}  sha256 {}", release.digest);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -29,6 +29,7 @@ mod inspect;
 mod interrupt;
 mod list;
 mod log;
+mod purge;
 mod repair;
 mod root;
 mod select;
@@ -42,6 +43,8 @@ mod trust;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use cratehold::archive::{CommitInfo, Writer};
+use cratehold::ids::Release;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -89,6 +92,8 @@ enum Command {
     Repair(repair::Args),
     /// Remove what no snapshot needs, after showing it.
     Gc(gc::Args),
+    /// Erase a crate's bytes for good, for legal reasons; the fact stays.
+    Purge(purge::Args),
     /// What is on disk, in words, for people who debug.
     Inspect(inspect::Args),
 }
@@ -120,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
         Command::Log(args) => log::run(&archive, args),
+        Command::Purge(args) => purge::run(&archive, args),
         Command::Repair(args) => repair::run(&archive, args),
         Command::Root(args) => root::run(&archive, args),
         Command::Sign(args) => sign::run(&archive, args),
@@ -186,6 +192,18 @@ fn confirm(question: &str, yes: bool) -> Result<(), Box<dyn std::error::Error>> 
     match matches!(answer.trim(), "y" | "Y" | "yes") {
         true => Ok(()),
         false => Err("nothing was changed".into()),
+    }
+}
+
+/// Lets in again what was erased on purpose, as `source` was told to.
+fn accept_purged(writer: &Writer, releases: &[Release], source: &str) -> Result<(), cratehold::archive::Error> {
+    let info = CommitInfo {
+        source: source.into(),
+        ..CommitInfo::default()
+    };
+    match releases {
+        [] => Ok(()),
+        releases => writer.accept_purged(releases, &info),
     }
 }
 

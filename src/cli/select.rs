@@ -68,6 +68,9 @@ pub fn select(archive: &Archive, wanted: &str, which: Which) -> Result<Selected,
         if let Some(gone) = pick(&gone, wanted).ok().flatten() {
             return Err(vanished(archive, &state, &gone)?.into());
         }
+        if let Some(purged) = purged(archive, wanted)? {
+            return Err(erased(archive, &state.name, &purged)?.into());
+        }
         return Err(no_match(&state, &current, wanted).into());
     };
     if let Which::Chosen {
@@ -133,6 +136,31 @@ fn pick(held: &[ReleaseState], wanted: &str) -> Result<Option<ReleaseState>, Str
     Ok(found.cloned())
 }
 
+/// The release that `wanted` would mean, had its bytes not been erased here.
+pub fn purged(archive: &Archive, wanted: &str) -> Result<Option<ReleaseState>, Box<dyn std::error::Error>> {
+    // Whatever snapshot is looked at: the bytes are gone from all of them.
+    let state = archive.at(u64::MAX).crate_state(split(wanted).0)?;
+    let releases = state.into_iter().flat_map(|state| state.releases);
+    let purged: Vec<ReleaseState> = releases.filter(|release| release.purged).collect();
+    Ok(pick(&purged, wanted).ok().flatten())
+}
+
+/// That a release was erased here, when and why.
+fn erased(archive: &Archive, name: &str, purged: &ReleaseState) -> Result<String, cratehold::archive::Error> {
+    let version = &purged.version;
+    let how = erasure(archive, purged)?;
+    Ok(format!(
+        "{name}@{version} was erased from this archive on purpose, {how}; what the registry said of it is kept: \
+         `cratehold info {name}@{version}`"
+    ))
+}
+
+/// When a release was erased here, and why.
+pub fn erasure(archive: &Archive, purged: &ReleaseState) -> Result<String, cratehold::archive::Error> {
+    let (snapshot, reason) = archive.purge_of(purged)?.unwrap_or_default();
+    Ok(format!("in {}: {reason}", when(archive, snapshot)?))
+}
+
 fn no_match(state: &CrateState, held: &[ReleaseState], wanted: &str) -> String {
     let mut versions: Vec<&Version> = held.iter().map(|release| &release.version).collect();
     versions.sort();
@@ -170,6 +198,9 @@ pub fn standing(archive: &Archive, state: &ReleaseState) -> Result<String, crate
     }
     if !state.is_current() {
         text += &format!("; {}", fate(archive, state)?);
+    }
+    if state.purged {
+        text += &format!("; erased here {}", erasure(archive, state)?);
     }
     Ok(text)
 }

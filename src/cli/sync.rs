@@ -4,6 +4,7 @@ use super::interrupt::{INTERRUPTED, stop_on_ctrl_c};
 use super::selection::SelectionArgs;
 use super::{CommandResult, human, threads};
 use cratehold::archive::{EncodeOptions, Writer};
+use cratehold::ids::Release;
 use cratehold::registry::{CRATES_IO, CRATES_IO_GIT, IndexUrl, RetryPolicy, Stop};
 use cratehold::sync::{self, Options, Progress, Report};
 use std::path::{Path, PathBuf};
@@ -74,6 +75,9 @@ pub struct Args {
     /// part of the User-Agent.
     #[arg(long, value_name = "TEXT", env = "CRATEHOLD_CONTACT")]
     contact: Option<String>,
+    /// Take in again what was erased here on purpose: NAME@VERSION.
+    #[arg(long, value_name = "RELEASE")]
+    accept_purged: Vec<Release>,
     /// Print a summary as one JSON object.
     #[arg(long)]
     json: bool,
@@ -128,6 +132,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     let stop = Stop::default();
     stop_on_ctrl_c(&stop)?;
     let writer = Writer::open(folder)?;
+    super::accept_purged(&writer, &args.accept_purged, "sync")?;
     let meter = Meter::new();
     let result = sync::run(&writer, &selection, &options, &stop, &|progress| meter.show(progress));
     meter.end();
@@ -200,6 +205,12 @@ fn summarize(report: &Report) {
         let count = report.excluded;
         say!("left out: {count} of what was named, by --only and --exclude");
     }
+    if report.purged > 0 {
+        say!(
+            "left out: {} releases that were erased here on purpose; `cratehold list --purged` says why",
+            report.purged
+        );
+    }
     if report.too_long > 0 {
         say!("left out: {} crates longer than --max-size", report.too_long);
     }
@@ -214,7 +225,7 @@ fn as_json(report: &Report) -> serde_json::Value {
         "wanted": report.wanted, "held": report.held, "downloaded": report.downloaded,
         "downloaded_bytes": report.downloaded_bytes, "stored_bytes": report.stored_bytes, "failed": failed,
         "left_out": {"git": report.git_count, "other_registries": report.other_count, "too_long": report.too_long,
-            "excluded": report.excluded},
+            "excluded": report.excluded, "purged": report.purged},
         "failed_count": report.failed, "gave_up": report.gave_up,
         "snapshot": report.snapshot, "left": report.left, "stopped": report.stopped, "complete": report.is_complete(),
     })

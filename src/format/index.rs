@@ -80,7 +80,11 @@ impl Entry {
             out.extend(field.to_le_bytes());
         }
         let chain_bytes = self.chain_bytes.min((1 << CHAIN_BYTES_BITS) - 1);
-        let held_since = if self.held_since < HELD_SINCE_END { self.held_since } else { 0 };
+        let held_since = if self.held_since < HELD_SINCE_END {
+            self.held_since
+        } else {
+            0
+        };
         out.extend((held_since << CHAIN_BYTES_BITS | chain_bytes).to_le_bytes());
         out.extend([self.kind as u8, self.engine, self.chain_depth, 0]);
     }

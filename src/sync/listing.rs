@@ -275,6 +275,11 @@ impl Listing<'_> {
                 self.report.held += 1;
                 continue;
             }
+            let is_purged = known(state, listed).is_some_and(|release| release.purged);
+            if is_purged && !by_version {
+                self.report.purged += 1;
+                continue;
+            }
             match self.fetchable(state, listed)? {
                 Ok(release) => missing.push((listed.version.clone(), release, listed.digest)),
                 Err(cause) if by_version => self.report.fail(format!("{name}@{}", listed.version), cause),
@@ -315,14 +320,13 @@ impl Listing<'_> {
         state: Option<&CrateState>,
         listed: &Listed,
     ) -> Result<Result<Release, String>, archive::Error> {
-        let known = state.and_then(|state| {
-            let mut releases = state.releases.iter();
-            releases.find(|release| release.version == listed.version && release.digest == listed.digest)
-        });
-        if known.is_some_and(|release| release.purged) {
-            return Ok(Err(
-                "its bytes were erased here on purpose (purged), so it is not fetched again".into(),
-            ));
+        let known = known(state, listed);
+        if let Some(purged) = known.filter(|release| release.purged) {
+            let purge = self.writer.with_archive(|archive| archive.purge_of(purged))?;
+            let (snapshot, reason) = purge.unwrap_or_default();
+            return Ok(Err(format!(
+                "erased from this archive on purpose, in snapshot {snapshot}: {reason}; --accept-purged fetches it again"
+            )));
         }
         let line = match (&listed.line, known) {
             (Some(line), _) => Ok(line.clone()),
@@ -381,4 +385,10 @@ impl Listing<'_> {
         }
         Ok(())
     }
+}
+
+/// What the archive knows of a release that the registry lists.
+fn known<'a>(state: Option<&'a CrateState>, listed: &Listed) -> Option<&'a archive::ReleaseState> {
+    let mut releases = state?.releases.iter();
+    releases.find(|release| release.version == listed.version && release.digest == listed.digest)
 }

@@ -136,6 +136,9 @@ pub struct Report {
     pub left: u64,
     /// Of these, left out because they are longer than was asked for.
     pub too_long: u64,
+    /// Releases that would be wanted, but were erased here on purpose; they do not count
+    /// as wanted.
+    pub purged: u64,
     /// Everything that failed.
     pub failed: u64,
     /// The first [`MAX_FAILURES`] of them, in the order of names.

@@ -256,6 +256,7 @@ struct Part {
     wanted: u64,
     held: u64,
     left: u64,
+    purged: u64,
     failures: Vec<(String, String)>,
     missing: Vec<Vec<Missing>>,
 }
@@ -299,6 +300,7 @@ fn missing(
         report.wanted += part.wanted;
         report.held += part.held;
         report.left += part.left;
+        report.purged += part.purged;
         for (what, cause) in part.failures {
             report.fail(what, cause);
         }
@@ -322,8 +324,12 @@ fn missing_in(archive: &Archive, range: NameRange, filter: &Filter, options: &Op
             if let Some(entry) = held {
                 neighbour = Some((u64::from(entry.crate_bytes), u64::from(entry.content_bytes)));
             }
-            if release.is_current() && release.is_listed() && !release.purged {
-                listed.push((release, held.is_some()));
+            if !release.is_current() || !release.is_listed() {
+                continue;
+            }
+            match release.purged {
+                true => part.purged += 1,
+                false => listed.push((release, held.is_some())),
             }
         }
         let versions = listed.iter().map(|(release, _)| (&release.version, release.yanked));

@@ -104,6 +104,14 @@ pub fn repair(
         writer.note_unknown()?;
     }
     writer.commit(&info)?;
+    for purged in writer.forget_purged()? {
+        let (name, version) = (&purged.name, &purged.version);
+        report.structure.push(format!(
+            "{name}@{version}: erased on purpose, but a pack still had it; let go of, and \
+             `cratehold purge {name}@{version} --reason …` erases the bytes"
+        ));
+    }
+    writer.commit(&info)?;
     mend_all(&writer, sources, options, &mut report)?;
     writer.leave_bad_packs(&mut report.structure)?;
     if writer.commit(&info)?.is_some() || rescue.is_needed || !report.mended.is_empty() {
