@@ -55,10 +55,12 @@ pub enum Error {
         cause: String,
     },
     /// Another process writes.
-    #[error("{path}: another cratehold is writing to this archive; wait for it to end and run this again")]
+    #[error("{path}: another cratehold is writing to this archive{holder}; wait for it to end and run this again")]
     Locked {
         /// The folder.
         path: String,
+        /// Which process it is, behind a colon; empty if that cannot be told.
+        holder: String,
     },
     /// This writer can no longer be used.
     #[error(

@@ -18,6 +18,7 @@ mod history;
 mod import;
 mod ingest;
 mod inspect;
+mod lock;
 mod names;
 mod open;
 mod purge;

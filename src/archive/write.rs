@@ -2,6 +2,7 @@
 
 use super::create::{create, is_empty};
 use super::gc::sweep;
+use super::lock::lock;
 use super::names::{HEAD_NAMES, Numbered, numbered, pack_name};
 use super::{Archive, Error, PurgedRelease, chain, segments};
 use crate::format::head::{Head, PackEntry, SegmentEntry};
@@ -71,10 +72,7 @@ impl Writer {
         let path = medium.describe();
         medium.create_folder("").map_err(Error::io(&path))?;
         let files = medium.list("").map_err(Error::io(&path))?;
-        medium.lock().map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Error::Locked { path: path.clone() },
-            _ => Error::io(format!("{path}/lock"))(error),
-        })?;
+        lock(&*medium)?;
         let archive = match Archive::open_on(medium.clone()) {
             Err(Error::NotAnArchive { .. }) => create(&medium, &files)?,
             // A crash while the archive was being made: nothing was ever committed to it.

@@ -53,6 +53,7 @@ impl Drop for DiskMedium {
     fn drop(&mut self) {
         let held = self.lock.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = held.take() {
+            let _ = file.set_len(0);
             // Closing it unlocks too, if this fails.
             let _ = file.unlock();
         }
@@ -169,6 +170,16 @@ impl Medium for DiskMedium {
             }
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn sign_lock(&self, note: &str) {
+        let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = held.as_ref() {
+            // For people only: a full disk is no reason not to go on.
+            let _ = file
+                .set_len(0)
+                .and_then(|()| positional::write_all(file, note.as_bytes(), 0));
         }
     }
 

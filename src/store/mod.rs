@@ -4,9 +4,11 @@
 //! `map`.
 
 mod disk;
+mod holder;
 mod map;
 
 pub use disk::DiskMedium;
+pub use holder::Holder;
 pub use map::FileBytes;
 
 use std::io;
@@ -102,6 +104,12 @@ pub trait Medium: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `WouldBlock` when another process is.
     fn lock(&self) -> io::Result<()>;
+
+    /// Leaves a note in the lock file for those whom the lock keeps out, where there is
+    /// one and that can be done. Whoever unlocks takes it away.
+    fn sign_lock(&self, note: &str) {
+        let _ = note;
+    }
 
     /// The folder's path, for messages.
     fn describe(&self) -> String;

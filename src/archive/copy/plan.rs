@@ -2,6 +2,7 @@
 //! is missing for that.
 
 use super::CopyError;
+use crate::archive::lock::lock;
 use crate::archive::names::{
     COMPANIONS, HEAD_NAMES, index_name, manifest_name, named_files, numbered, pack_name, read_pack_header,
 };
@@ -9,7 +10,6 @@ use crate::archive::{Archive, Error};
 use crate::format::head::Head;
 use crate::store::Medium;
 use sha2::{Digest as _, Sha256};
-use std::io;
 use std::sync::Arc;
 
 /// What is compared and copied at a time.
@@ -49,9 +49,9 @@ impl Destination {
         let path = medium.describe();
         let fail = |name: &str| CopyError::writing(format!("{path}/{name}"), 0);
         medium.create_folder("").map_err(fail(""))?;
-        medium.lock().map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => CopyError::Archive(Error::Locked { path: path.clone() }),
-            _ => fail("lock")(error),
+        lock(&**medium).map_err(|error| match error {
+            Error::Io { source, .. } => fail("lock")(source),
+            locked => CopyError::Archive(locked),
         })?;
         for folder in ["packs", "index", "manifest"] {
             medium.create_folder(folder).map_err(fail(folder))?;

@@ -14,6 +14,7 @@ mod survey;
 pub use sources::{Give, LooseFiles, Source};
 pub use survey::Wanted;
 
+use super::lock::lock;
 use super::{Archive, CommitInfo, Error, Writer};
 use crate::ids::Digest;
 use crate::store::{DiskMedium, Medium};
@@ -125,14 +126,6 @@ fn info() -> CommitInfo {
         source: "repair".into(),
         ..CommitInfo::default()
     }
-}
-
-fn lock(medium: &dyn Medium) -> Result<(), Error> {
-    let path = medium.describe();
-    medium.lock().map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::Locked { path },
-        _ => Error::io(format!("{path}/lock"))(error),
-    })
 }
 
 /// What a dry run can tell: which sources have what is wanted.
