@@ -41,6 +41,7 @@ mod sync;
 mod terminal;
 mod trust;
 mod verify;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use cratehold::archive::{CommitInfo, Writer};

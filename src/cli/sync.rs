@@ -2,18 +2,32 @@
 
 use super::interrupt::{INTERRUPTED, stop_on_ctrl_c};
 use super::selection::SelectionArgs;
+use super::watch::Watch;
 use super::{CommandResult, human, threads};
 use cratehold::archive::{EncodeOptions, Writer};
 use cratehold::ids::Release;
 use cratehold::registry::{CRATES_IO, CRATES_IO_GIT, IndexUrl, RetryPolicy, Stop};
-use cratehold::sync::{self, Options, Progress, Report};
+use cratehold::sync::{self, Options, Report};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+const EVENTS: &str = "\
+With --json, each line of standard output is an object whose `event` says what it tells:
+  phase      `phase` begins: index (git fetches), reading, planning, downloading, committing
+  progress   at most once a second: `done` of `total` files (0: not known; while git
+             fetches, what its `step` counts), `bytes` of crate files that have come,
+             `crate_bytes` of those stored, `stored_bytes` they take, `failed` so far
+  failed     `what` could not be had, and its `cause`
+  missing    the same, for what the registry lists and the download server does not have
+  committed  what came so far is in `snapshot`
+  done       the last one: the summary; `complete` is true only if all that is wanted is held
+  error      in place of `done`: the run could not be gone on with, and its `cause`
+Times (`seconds`) are since the start.";
 
 #[derive(Debug, clap::Args)]
 #[command(mut_group("wanted", |group| group.required(true)))]
+#[command(after_long_help = EVENTS)]
 pub struct Args {
     #[command(flatten)]
     selection: SelectionArgs,
@@ -78,7 +92,7 @@ pub struct Args {
     /// Take in again what was erased here on purpose: NAME@VERSION.
     #[arg(long, value_name = "RELEASE")]
     accept_purged: Vec<Release>,
-    /// Print a summary as one JSON object.
+    /// Print what happens as JSON, one object a line: see below.
     #[arg(long)]
     json: bool,
 }
@@ -133,9 +147,12 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     stop_on_ctrl_c(&stop)?;
     let writer = Writer::open(folder)?;
     super::accept_purged(&writer, &args.accept_purged, "sync")?;
-    let meter = Meter::new();
-    let result = sync::run(&writer, &selection, &options, &stop, &|progress| meter.show(progress));
-    meter.end();
+    let watch = Watch::new(args.json);
+    let result = sync::run(&writer, &selection, &options, &stop, &|notice| watch.show(&notice));
+    watch.end();
+    if let (true, Err(error)) = (args.json, &result) {
+        say!("{}", serde_json::json!({"event": "error", "cause": error.to_string()}));
+    }
     let report = result?;
     if args.json {
         say!("{}", as_json(&report));
@@ -222,64 +239,11 @@ fn as_json(report: &Report) -> serde_json::Value {
         .map(|failure| serde_json::json!({"what": failure.what, "cause": failure.cause}))
         .collect();
     serde_json::json!({
-        "wanted": report.wanted, "held": report.held, "downloaded": report.downloaded,
+        "event": "done", "wanted": report.wanted, "held": report.held, "downloaded": report.downloaded,
         "downloaded_bytes": report.downloaded_bytes, "stored_bytes": report.stored_bytes, "failed": failed,
         "left_out": {"git": report.git_count, "other_registries": report.other_count, "too_long": report.too_long,
             "excluded": report.excluded, "purged": report.purged},
         "failed_count": report.failed, "gave_up": report.gave_up,
         "snapshot": report.snapshot, "left": report.left, "stopped": report.stopped, "complete": report.is_complete(),
     })
-}
-
-/// A progress bar; where standard error is no terminal, a line a minute.
-struct Meter {
-    bar: indicatif::ProgressBar,
-    start: Instant,
-    last_line: Mutex<Instant>,
-}
-
-impl Meter {
-    fn new() -> Meter {
-        let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
-        let bar = indicatif::ProgressBar::new(0);
-        let now = Instant::now();
-        Meter {
-            bar: style.map_or(bar.clone(), |style| bar.with_style(style)),
-            start: now,
-            last_line: Mutex::new(now),
-        }
-    }
-
-    fn show(&self, progress: Progress) {
-        let seconds = self.start.elapsed().as_secs_f64().max(0.001);
-        let message = if progress.fetching {
-            let left = (progress.total - progress.done.min(progress.total)) as f64;
-            let eta = match progress.done {
-                0 => "?".to_owned(),
-                done => format!(
-                    "{}",
-                    indicatif::HumanDuration(Duration::from_secs_f64(left * seconds / done as f64))
-                ),
-            };
-            let rate = human((progress.bytes as f64 / seconds) as u64);
-            format!("crates, {}, {rate}/s, {eta} left", human(progress.bytes))
-        } else {
-            "registry index files".to_owned()
-        };
-        if !self.bar.is_hidden() {
-            self.bar.set_length(progress.total);
-            self.bar.set_position(progress.done);
-            self.bar.set_message(message);
-            return;
-        }
-        let mut last = self.last_line.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last.elapsed() >= Duration::from_secs(60) {
-            *last = Instant::now();
-            eprintln!("{} of {} {message}", progress.done, progress.total);
-        }
-    }
-
-    fn end(&self) {
-        self.bar.finish_and_clear();
-    }
 }

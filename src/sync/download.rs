@@ -17,7 +17,8 @@
 //! - The budget is exceeded only by that oldest one, when it alone is larger.
 
 use super::listing::Missing;
-use super::{Committer, Error, Failure, MAX_FAILURES, Options, Progress, Report};
+use super::notice::{Notice, Phase, Progress, Watch};
+use super::{Committer, Error, Failure, MAX_FAILURES, Options, Report};
 use crate::archive::{self, Arrival, Budget, Outcome, Permit, Writer, ingest};
 use crate::ids::Release;
 use crate::registry::{self, DownloadTemplate, Fetched, Http, Job, Stop, Ticket, fetch_pool, receive, send};
@@ -73,6 +74,7 @@ struct Asked {
 #[derive(Default)]
 struct Tally {
     downloaded: u64,
+    crate_bytes: u64,
     stored_bytes: u64,
     failed: u64,
     failures: Vec<Failure>,
@@ -88,6 +90,7 @@ struct Flow<'a> {
     template: &'a DownloadTemplate,
     options: &'a Options,
     stop: &'a Stop,
+    watch: &'a Watch<'a>,
     files: Vec<Asked>,
     budget: Arc<Budget>,
     tally: Mutex<Tally>,
@@ -106,7 +109,7 @@ pub(super) fn download(
     missing: Vec<Vec<Missing>>,
     options: &Options,
     stop: &Stop,
-    progress: &dyn Fn(Progress),
+    watch: &Watch<'_>,
     committer: &mut Committer<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
@@ -118,6 +121,7 @@ pub(super) fn download(
         template,
         options,
         stop,
+        watch,
         files: in_order(missing),
         budget: Budget::new(options.budget_bytes),
         tally: Mutex::default(),
@@ -125,6 +129,7 @@ pub(super) fn download(
         bytes: AtomicU64::new(0),
         halted: AtomicBool::new(false),
     };
+    watch.tell(Notice::Phase(Phase::Downloading));
     let mut fetch = options.fetch.clone();
     fetch.jobs = fetch.jobs.min(flow.files.len());
     let (jobs, fetched) = fetch_pool(http, fetch, stop.clone())?;
@@ -140,7 +145,7 @@ pub(super) fn download(
         let mut committed = Ok(());
         while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
             let bytes = flow.bytes.load(Ordering::Relaxed);
-            progress(flow.progress());
+            watch.tell(Notice::Progress(flow.progress()));
             if committed.is_ok() {
                 committed = committer.commit_if_due(bytes);
                 if committed.is_err() {
@@ -150,7 +155,7 @@ pub(super) fn download(
         }
         committed
     });
-    progress(flow.progress());
+    watch.tell(Notice::Progress(flow.progress()));
     report.downloaded_bytes = flow.bytes.load(Ordering::Relaxed);
     report.peak_bytes = flow.budget.peak_bytes();
     let tally = flow.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -231,7 +236,8 @@ impl Flow<'_> {
                         lock(&self.tally).gave_up.get_or_insert_with(|| error.to_string());
                         return;
                     }
-                    self.fail(&job.release, error.to_string());
+                    let is_missing = matches!(error, registry::Error::Missing { .. });
+                    self.fail(&job.release, error.to_string(), is_missing);
                     None
                 }
             };
@@ -264,7 +270,7 @@ impl Flow<'_> {
             if halted {
                 lock(&self.tally).left += 1;
             } else if !stopped {
-                self.fail(release, super::LOST.to_owned());
+                self.fail(release, super::LOST.to_owned(), false);
             }
             if place < last {
                 let _ = arrive.send(Arrival {
@@ -282,12 +288,14 @@ impl Flow<'_> {
             self.done.fetch_add(1, Ordering::Relaxed);
             match result {
                 Ok(Outcome::Stored {
+                    crate_bytes,
                     record_bytes,
                     wrong_engine,
                     ..
                 }) => {
                     let mut tally = lock(&self.tally);
                     tally.downloaded += 1;
+                    tally.crate_bytes += crate_bytes;
                     tally.stored_bytes += record_bytes;
                     let wrong = wrong_engine.map(|engine| (release.clone(), engine.name().to_string()));
                     tally.wrong_engines.extend(wrong);
@@ -299,27 +307,34 @@ impl Flow<'_> {
                     lock(&self.tally).fatal.get_or_insert(error);
                     self.stop.set();
                 }
-                Err(error) => self.fail(release, error.to_string()),
+                Err(error) => self.fail(release, error.to_string(), false),
             }
         };
         ingest(self.writer, arrivals, self.options.threads, self.options.encode, &done);
     }
 
-    fn fail(&self, release: &Release, cause: String) {
+    fn fail(&self, release: &Release, cause: String, is_missing: bool) {
         let what = release.to_string();
+        let failure = Failure { what, cause };
+        self.watch.tell(match is_missing {
+            true => Notice::Missing(&failure),
+            false => Notice::Failed(&failure),
+        });
         let mut tally = lock(&self.tally);
         tally.failed += 1;
         if tally.failures.len() < MAX_FAILURES {
-            tally.failures.push(Failure { what, cause });
+            tally.failures.push(failure);
         }
     }
 
     fn progress(&self) -> Progress {
+        let (done, total) = (self.done.load(Ordering::Relaxed), self.files.len() as u64);
+        let tally = lock(&self.tally);
         Progress {
-            fetching: true,
-            done: self.done.load(Ordering::Relaxed),
-            total: self.files.len() as u64,
             bytes: self.bytes.load(Ordering::Relaxed),
+            crate_bytes: tally.crate_bytes,
+            stored_bytes: tally.stored_bytes,
+            ..Progress::new(Phase::Downloading, done, total)
         }
     }
 }

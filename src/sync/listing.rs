@@ -2,8 +2,9 @@
 //! and finding out what is wanted and not held.
 
 use super::absorb::{events, known_releases, removals};
+use super::notice::{Notice, Phase, Progress, Watch};
 use super::want::{Choice, Listed, Want, choose, describe};
-use super::{Committer, Error, Filter, Progress, Report, Selection};
+use super::{Committer, Error, Filter, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
 use crate::format::manifest::EventKind;
 use crate::format::manifest_event::Event;
@@ -42,7 +43,7 @@ pub(super) fn list(
     index: Arc<dyn RegistryIndex>,
     jobs: usize,
     stop: &Stop,
-    progress: &dyn Fn(Progress),
+    watch: &Watch<'_>,
     committer: &mut Committer<'_>,
     report: &mut Report,
 ) -> Result<Vec<Vec<Missing>>, Error> {
@@ -61,6 +62,7 @@ pub(super) fn list(
     };
     listing.report.excluded = selection.excluded_count();
     let total = selection.crates().count() as u64;
+    watch.tell(Notice::Phase(Phase::Reading));
     std::thread::scope(|scope| {
         // Moved in, so that the workers end when all has been asked.
         let asker = scope.spawn(move || {
@@ -74,12 +76,8 @@ pub(super) fn list(
         });
         let mut done = 0;
         let result = loop {
-            progress(Progress {
-                fetching: false,
-                done,
-                total,
-                bytes: 0,
-            });
+            watch.tell_failures(listing.report);
+            watch.tell(Notice::Progress(Progress::new(Phase::Reading, done, total)));
             let Some((question, file)) = receive(&answers, stop) else {
                 break Ok(());
             };
@@ -106,6 +104,7 @@ pub(super) fn list(
         }
     })?;
     listing.note_gone(selection)?;
+    watch.tell_failures(listing.report);
     Ok(listing.missing)
 }
 

@@ -10,21 +10,24 @@ mod download;
 mod filter;
 mod import;
 mod listing;
+mod notice;
 mod repair;
 mod want;
 mod whole;
 
 pub use filter::{Filter, NameGlob};
 pub use import::import_with_index;
+pub use notice::{Notice, Phase, Progress, Watcher};
 pub use repair::DownloadServer;
 pub use want::{Choice, CrateWant, Listed, Selection, Want};
 
 use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
 use crate::ids::Release;
 use crate::registry::{
-    self, DownloadTemplate, FetchOptions, GitIndex, Http, HttpOptions, IndexConfig, IndexUrl, RegistryIndex,
-    SparseIndex, Stop, receive, same_registry, send, workers,
+    self, DownloadTemplate, FetchCounts, FetchOptions, GitIndex, Http, HttpOptions, IndexConfig, IndexUrl,
+    RegistryIndex, SparseIndex, Stop, receive, same_registry, send, workers,
 };
+use notice::Watch;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,19 +107,6 @@ impl From<(String, String)> for Failure {
     fn from((what, cause): (String, String)) -> Failure {
         Failure { what, cause }
     }
-}
-
-/// How far a run is; told several times a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Whether crate files are being fetched; before, it is registry index files.
-    pub fetching: bool,
-    /// Files done, failures included.
-    pub done: u64,
-    /// Files in all.
-    pub total: u64,
-    /// Bytes of crate files so far.
-    pub bytes: u64,
 }
 
 /// How a run ended.
@@ -224,6 +214,7 @@ pub enum Error {
 /// Commits now and then.
 struct Committer<'a> {
     writer: &'a Writer,
+    watch: &'a Watch<'a>,
     info: CommitInfo,
     interval: Duration,
     bytes: u64,
@@ -244,7 +235,10 @@ impl Committer<'_> {
     }
 
     fn commit(&self) -> Result<(), Error> {
-        self.writer.commit(&self.info).map(drop).map_err(Error::Write)
+        if let Some(snapshot) = self.writer.commit(&self.info).map_err(Error::Write)? {
+            self.watch.tell(Notice::Committed { snapshot });
+        }
+        Ok(())
     }
 }
 
@@ -259,8 +253,9 @@ pub fn run(
     selection: &Selection,
     options: &Options,
     stop: &Stop,
-    progress: &dyn Fn(Progress),
+    watcher: Watcher<'_>,
 ) -> Result<Report, Error> {
+    let watch = &Watch::new(watcher);
     let registry = options.index.registry();
     if let Some(known) = writer.with_archive(archive::Archive::known_registry)?
         && !same_registry(&known, &registry)
@@ -272,6 +267,7 @@ pub fn run(
     }
     let mut committer = Committer {
         writer,
+        watch,
         info: CommitInfo {
             registry,
             cursor: String::new(),
@@ -290,7 +286,8 @@ pub fn run(
         wanted: selection.failures.len() as u64,
         ..Report::default()
     };
-    match steps(writer, selection, options, stop, progress, &mut committer, &mut report) {
+    watch.tell_failures(&report);
+    match steps(writer, selection, options, stop, watch, &mut committer, &mut report) {
         Err(Error::Registry(registry::Error::Stopped)) => {}
         // What has been learned before is kept.
         Err(error @ Error::Registry(_)) => {
@@ -299,6 +296,8 @@ pub fn run(
         }
         other => other?,
     }
+    watch.tell_failures(&report);
+    watch.tell(Notice::Phase(Phase::Committing));
     committer.commit()?;
     report.stopped = stop.is_set();
     report.snapshot = writer.with_archive(|archive| archive.head().generation);
@@ -311,7 +310,7 @@ fn steps(
     selection: &Selection,
     options: &Options,
     stop: &Stop,
-    progress: &dyn Fn(Progress),
+    watch: &Watch<'_>,
     committer: &mut Committer<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
@@ -323,7 +322,15 @@ fn steps(
         IndexUrl::Sparse(_) => None,
         IndexUrl::Git(place) => {
             let (registry, cache) = (options.index.registry(), &options.index_cache);
-            Some(Arc::new(GitIndex::open(place, &registry, cache, &http, stop)?))
+            watch.tell(Notice::Phase(Phase::Index));
+            let counted = |counts: FetchCounts| {
+                let mut progress = Progress::new(Phase::Index, counts.done, counts.total);
+                progress.step = Some(counts.step);
+                watch.tell(Notice::Progress(progress));
+            };
+            Some(Arc::new(GitIndex::open(
+                place, &registry, cache, &http, stop, &counted,
+            )?))
         }
     };
     let index: Arc<dyn RegistryIndex> = match (&options.index, &git) {
@@ -343,7 +350,7 @@ fn steps(
             &selection.filter,
             options,
             stop,
-            progress,
+            watch,
             committer,
             report,
         )?,
@@ -358,13 +365,13 @@ fn steps(
             index,
             options.fetch.jobs,
             stop,
-            progress,
+            watch,
             committer,
             report,
         )?,
     };
     download::download(
-        writer, http, &template, missing, options, stop, progress, committer, report,
+        writer, http, &template, missing, options, stop, watch, committer, report,
     )
 }
 

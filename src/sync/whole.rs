@@ -7,7 +7,8 @@
 
 use super::absorb::{events, known_in, removals};
 use super::listing::Missing;
-use super::{Committer, Error, Failure, Filter, Options, Progress, Report};
+use super::notice::{Notice, Phase, Progress, Watch};
+use super::{Committer, Error, Failure, Filter, Options, Report};
 use crate::archive::{self, Archive, CrateState, LineReader, ReleaseState, Writer};
 use crate::format::manifest::{EventKind, NameRange};
 use crate::format::manifest_event::Event;
@@ -50,13 +51,14 @@ pub(super) fn list(
     filter: &Filter,
     options: &Options,
     stop: &Stop,
-    progress: &dyn Fn(Progress),
+    watch: &Watch<'_>,
     committer: &mut Committer<'_>,
     report: &mut Report,
 ) -> Result<Vec<Vec<Missing>>, Error> {
     let archive = writer.with_archive(Archive::clone);
     let since = archive.cursor()?;
     if since.as_ref() != Some(&index.commit()) {
+        watch.tell(Notice::Phase(Phase::Reading));
         let changes = match since {
             Some(since) => index.changes_since(&since)?,
             None => None,
@@ -65,9 +67,7 @@ pub(super) fn list(
             Some(TreeChanges { changed, gone }) => (changed, Some(gone)),
             None => (index.all()?, None),
         };
-        let (mut removed, whole) = absorb(
-            writer, &archive, index, &files, options, stop, progress, committer, report,
-        )?;
+        let (mut removed, whole) = absorb(writer, &archive, index, &files, options, stop, watch, committer, report)?;
         if stop.is_set() {
             return Ok(Vec::new());
         }
@@ -81,9 +81,13 @@ pub(super) fn list(
         if whole {
             committer.info.cursor = index.commit();
         }
+        watch.tell(Notice::Phase(Phase::Committing));
         committer.commit()?;
     }
-    missing(writer, filter, options, report)
+    watch.tell(Notice::Phase(Phase::Planning));
+    let missing = missing(writer, filter, options, report)?;
+    watch.tell_failures(report);
+    Ok(missing)
 }
 
 /// Parses `files` on all cores and notes what is new in them, but removals: these are
@@ -96,7 +100,7 @@ fn absorb(
     files: &[IndexBlob],
     options: &Options,
     stop: &Stop,
-    progress: &dyn Fn(Progress),
+    watch: &Watch<'_>,
     committer: &mut Committer<'_>,
     report: &mut Report,
 ) -> Result<(Vec<Removal>, bool), Error> {
@@ -143,12 +147,12 @@ fn absorb(
             if result.is_err() {
                 break;
             }
-            progress(Progress {
-                fetching: false,
+            watch.tell_failures(report);
+            watch.tell(Notice::Progress(Progress::new(
+                Phase::Reading,
                 done,
-                total: files.len() as u64,
-                bytes: 0,
-            });
+                files.len() as u64,
+            )));
         }
         // Whoever still has something to give must not wait for a taker.
         drop(parsed);

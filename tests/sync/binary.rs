@@ -4,7 +4,7 @@ use super::*;
 use crate::support::{Act, dl_path, index_path};
 use std::process::{Command, Output, Stdio};
 
-fn command(folder: &Path, registry: &Registry) -> Command {
+pub fn command(folder: &Path, registry: &Registry) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cratehold"));
     for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env_remove(proxy).env_remove(proxy.to_lowercase());
@@ -16,13 +16,71 @@ fn command(folder: &Path, registry: &Registry) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn output(command: &mut Command) -> (Option<i32>, String, String) {
+pub fn output(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     (status.code(), text(&stdout), text(&stderr))
+}
+
+/// The events that `--json` gave.
+fn events(stdout: &str) -> Vec<serde_json::Value> {
+    let lines = stdout.lines();
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The last of them.
+fn summary(stdout: &str) -> serde_json::Value {
+    let summary = events(stdout).pop().unwrap();
+    assert_eq!(summary["event"], "done", "{stdout}");
+    summary
+}
+
+#[test]
+fn json_tells_what_happens_one_object_a_line() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    for release in ["ev@1.0.0", "ev@1.0.1", "ev@1.0.2"] {
+        registry.publish(release);
+    }
+    registry.forget(&dl_path("ev@1.0.1"));
+    registry.always(&dl_path("ev@1.0.2"), Some(Act::Wrong));
+    let (code, stdout, stderr) = output(command(folder.path(), &registry).args([
+        "--crate",
+        "ev",
+        "--crate",
+        "none",
+        "--attempts",
+        "1",
+        "--json",
+    ]));
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    let events = events(&stdout);
+    let told = |event: &str| -> Vec<_> { events.iter().filter(|told| told["event"] == event).collect() };
+    let phases: Vec<_> = told("phase").iter().map(|told| told["phase"].clone()).collect();
+    assert_eq!(phases, ["reading", "downloading", "committing"]);
+    assert!(!told("progress").is_empty());
+    assert_eq!(told("missing").len(), 1);
+    assert_eq!(told("missing")[0]["what"], "ev@1.0.1");
+    let failed: Vec<_> = told("failed").iter().map(|told| told["what"].clone()).collect();
+    assert_eq!(failed, ["none", "ev@1.0.2"]);
+    assert_eq!(told("committed")[0]["snapshot"], 1);
+    let done = told("done");
+    assert_eq!(
+        (done.len(), &done[0]["complete"], &done[0]["failed_count"]),
+        (1, &false.into(), &3.into())
+    );
+    assert_eq!(events.last(), Some(done[0]));
+
+    // What ends a run at once is an event, too.
+    registry.always("/index/config.json", Some(Act::Html));
+    let (code, stdout, _) = output(command(folder.path(), &registry).args(["--crate", "ev", "--json"]));
+    assert_eq!(code, Some(1));
+    let last: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["event"], "error");
+    assert!(last["cause"].as_str().unwrap().contains("HTML page"), "{last}");
 }
 
 #[test]
@@ -65,7 +123,7 @@ fn it_says_what_it_did_and_exits_accordingly() {
     registry.serve(&dl_path("bin@1.0.1"), &support::crate_file("bin@1.0.1", 300));
     let (code, stdout, _) = output(sync().arg("--json"));
     assert_eq!(code, Some(0));
-    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let summary = summary(&stdout);
     assert_eq!(summary["downloaded"], 1);
     assert_eq!(summary["held"], 2);
     assert_eq!(summary["complete"], true);
@@ -93,7 +151,7 @@ fn what_is_left_out_for_its_length_is_said() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert!(stdout.contains("left out: 1 crates longer than --max-size"), "{stdout}");
     let (_, stdout, _) = output(sync().arg("--json"));
-    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let summary = summary(&stdout);
     assert_eq!(summary["left_out"]["too_long"], 1);
     assert_eq!(summary["downloaded"], 0);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::{Act, dl_path, index_path};
+use cratehold::sync::{Notice, Phase};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[test]
@@ -191,18 +192,14 @@ fn a_long_run_commits_on_the_way_and_tells_how_far_it_is() {
     options.commit_bytes = 1;
     let writer = Writer::open(folder.path()).unwrap();
     let most = AtomicU64::new(0);
-    let report = sync::run(
-        &writer,
-        &selection(&["long"]),
-        &options,
-        &Stop::default(),
-        &|progress| {
-            if progress.fetching {
-                assert_eq!(progress.total, 6);
-                most.fetch_max(progress.done, Ordering::Relaxed);
-            }
-        },
-    );
+    let report = sync::run(&writer, &selection(&["long"]), &options, &Stop::default(), &|notice| {
+        if let Notice::Progress(progress) = notice
+            && progress.phase == Phase::Downloading
+        {
+            assert_eq!(progress.total, 6);
+            most.fetch_max(progress.done, Ordering::Relaxed);
+        }
+    });
     assert!(report.unwrap().snapshot >= 3);
     assert_eq!(most.into_inner(), 6);
 }
