@@ -28,7 +28,7 @@ mod workers;
 pub use config::{DownloadTemplate, IndexConfig};
 pub use error::Error;
 pub use fetch::{FetchOptions, Fetched, Job, Pool, Ticket, fetch_pool};
-pub use git::{BlobReader, GitIndex, GitPlace, IndexBlob, TreeChanges};
+pub use git::{BlobReader, FetchCounts, GitIndex, GitPlace, IndexBlob, TreeChanges};
 pub use http::{Http, HttpOptions};
 pub use index::{CRATES_IO, CRATES_IO_GIT, CrateFile, IndexUrl, RegistryIndex, same_registry};
 pub use line::{IndexFile, MAX_SCHEMA, RegistryLine};

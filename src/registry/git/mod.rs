@@ -3,8 +3,12 @@
 //! What changed since a commit is told by comparing two trees, never by walking
 //! history: a registry squashes its history whenever it likes.
 
+mod cache;
+mod counts;
 mod fetch;
 mod http;
+
+pub use counts::FetchCounts;
 
 use super::{CrateFile, Error, Http, IndexConfig, RegistryIndex, Stop, index_path};
 use crate::ids::CrateName;
@@ -60,16 +64,24 @@ pub struct BlobReader {
 
 impl GitIndex {
     /// Opens the registry index at `place`, brought up to its newest commit. A
-    /// remote one is kept in the bare repository `cache`.
+    /// remote one is kept in the bare repository `cache`; `watch` hears how far git is
+    /// in fetching it.
     ///
     /// # Errors
     /// When it cannot be fetched or read.
-    pub fn open(place: &GitPlace, registry: &str, cache: &Path, http: &Http, stop: &Stop) -> Result<GitIndex, Error> {
+    pub fn open(
+        place: &GitPlace,
+        registry: &str,
+        cache: &Path,
+        http: &Http,
+        stop: &Stop,
+        watch: &dyn Fn(FetchCounts),
+    ) -> Result<GitIndex, Error> {
         let (repository, commit) = match place {
             GitPlace::Local(folder) => fetch::open_local(folder, registry)?,
-            GitPlace::Remote(url) => fetch::fetch(url, cache, http, stop)?,
+            GitPlace::Remote(url) => fetch::fetch(url, cache, http, stop, watch)?,
         };
-        let tree = tree_of(&repository, commit).map_err(|cause| unreadable(registry, &cause))?;
+        let tree = tree_of(&repository, commit).map_err(|cause| unreadable(registry, &repository, &cause))?;
         Ok(GitIndex {
             repository: repository.into_sync(),
             registry: registry.to_owned(),
@@ -110,8 +122,9 @@ impl GitIndex {
     /// When a tree cannot be read.
     pub fn all(&self) -> Result<Vec<IndexBlob>, Error> {
         let mut changes = TreeChanges::default();
-        compare(&self.repository(), None, Some(self.tree), "", 0, &mut changes)
-            .map_err(|cause| unreadable(&self.registry, &cause))?;
+        let repository = self.repository();
+        compare(&repository, None, Some(self.tree), "", 0, &mut changes)
+            .map_err(|cause| unreadable(&self.registry, &repository, &cause))?;
         Ok(changes.changed)
     }
 
@@ -134,7 +147,8 @@ impl GitIndex {
         let repository = self.repository();
         let mut id = self.tree;
         for part in path.split('/') {
-            let entries = entries(&repository, Some(id)).map_err(|cause| unreadable(&self.registry, &cause))?;
+            let entries =
+                entries(&repository, Some(id)).map_err(|cause| unreadable(&self.registry, &repository, &cause))?;
             match entries.get(part) {
                 Some(entry) => id = entry.id,
                 None => return Ok(None),
@@ -156,7 +170,7 @@ impl BlobReader {
     fn bytes(&self, id: ObjectId) -> Result<Vec<u8>, Error> {
         match self.repository.find_object(id) {
             Ok(object) => Ok(object.detach().data),
-            Err(error) => Err(unreadable(&self.registry, &why(&error))),
+            Err(error) => Err(unreadable(&self.registry, &self.repository, &why(&error))),
         }
     }
 }
@@ -263,10 +277,11 @@ fn tree_of(repository: &gix::Repository, commit: ObjectId) -> Result<ObjectId, S
     Ok(tree.detach())
 }
 
-fn unreadable(registry: &str, cause: &str) -> Error {
+fn unreadable(registry: &str, repository: &gix::Repository, cause: &str) -> Error {
+    let folder = repository.git_dir().display();
     Error::NotAnIndex {
         url: registry.to_owned(),
-        cause: format!("{cause}; if the repository is damaged, remove its clone and run this again"),
+        cause: format!("{cause}; if the repository is damaged, remove {folder}, clone it anew and run this again"),
     }
 }
 
