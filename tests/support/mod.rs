@@ -13,9 +13,9 @@ use flate2::{Compression, write::GzEncoder};
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a path does instead of serving its file.
 #[derive(Debug, Clone)]
@@ -42,7 +42,9 @@ pub enum Act {
     Silence,
     /// Sends so many bytes of the body, then nothing.
     Stall(usize),
-    /// Redirects to this path.
+    /// Sends a byte every so many milliseconds.
+    Drip(u64),
+    /// Redirects to this path or address.
     Redirect(String),
     /// Closes the connection without an answer.
     Close,
@@ -63,11 +65,16 @@ struct State {
     lines: Mutex<HashMap<String, Vec<String>>>,
     once: Mutex<HashMap<String, VecDeque<Act>>>,
     always: Mutex<HashMap<String, Act>>,
+    below: Mutex<Vec<(String, Act, Option<Instant>)>>,
+    /// Milliseconds before each answer.
+    latency: AtomicU64,
     log: Mutex<Vec<Arc<Mutex<Request>>>>,
     connections: AtomicUsize,
     busy: AtomicUsize,
     most_busy: AtomicUsize,
     ended: AtomicBool,
+    /// Whether the server is gone, its open connections too.
+    gone: AtomicBool,
 }
 
 pub struct Registry {
@@ -158,10 +165,16 @@ impl Registry {
             .lock()
             .unwrap()
             .insert("/index/config.json".into(), config.into_bytes());
-        let shared = state.clone();
+        let registry = Registry { port, state };
+        registry.listen(listener);
+        registry
+    }
+
+    fn listen(&self, listener: TcpListener) {
+        let shared = self.state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                if shared.ended.load(Ordering::Relaxed) {
+                if shared.ended.load(Ordering::SeqCst) {
                     break;
                 }
                 let (stream, shared) = (stream.unwrap(), shared.clone());
@@ -169,7 +182,6 @@ impl Registry {
                 std::thread::spawn(move || shared.converse(stream));
             }
         });
-        Registry { port, state }
     }
 
     pub fn index(&self) -> String {
@@ -240,11 +252,40 @@ impl Registry {
         };
     }
 
+    /// Every request for what is below `prefix` gets this; for a while, or for ever.
+    pub fn below(&self, prefix: &str, act: Act, how_long: Option<Duration>) {
+        let until = how_long.map(|how_long| Instant::now() + how_long);
+        self.state.below.lock().unwrap().push((prefix.to_owned(), act, until));
+    }
+
+    /// Lets every answer take so much longer.
+    pub fn set_latency(&self, latency: Duration) {
+        let millis = latency.as_millis() as u64;
+        self.state.latency.store(millis, Ordering::Relaxed);
+    }
+
+    /// Goes: no connection is taken any more, and open ones end at their next request.
+    pub fn vanish(&self) {
+        self.state.gone.store(true, Ordering::SeqCst);
+        self.state.ended.store(true, Ordering::SeqCst);
+        // The listener closes when it has looked.
+        while TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Is there again, at the same port.
+    pub fn come_back(&self) {
+        self.state.gone.store(false, Ordering::SeqCst);
+        self.state.ended.store(false, Ordering::SeqCst);
+        self.listen(TcpListener::bind(("127.0.0.1", self.port)).unwrap());
+    }
+
     /// The requests so far whose path begins with `prefix`. A client may have its
     /// answer before the server has noted that; so this waits a little for those
     /// under way, of which some may never end.
     pub fn requests(&self, prefix: &str) -> Vec<Request> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while self.state.busy.load(Ordering::SeqCst) > 0 && start.elapsed() < Duration::from_millis(100) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -279,6 +320,9 @@ impl State {
         let _ = stream.set_nodelay(true);
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         while let Some((path, head)) = read_request(&mut reader) {
+            if self.gone.load(Ordering::SeqCst) {
+                return;
+            }
             let busy = self.busy.fetch_add(1, Ordering::SeqCst) + 1;
             self.most_busy.fetch_max(busy, Ordering::SeqCst);
             let request = Arc::new(Mutex::new(Request {
@@ -300,6 +344,11 @@ impl State {
     fn answer(&self, stream: &mut TcpStream, path: &str, head: &str) -> Option<u16> {
         let act = self.once.lock().unwrap().get_mut(path).and_then(VecDeque::pop_front);
         let act = act.or_else(|| self.always.lock().unwrap().get(path).cloned());
+        let act = act.or_else(|| self.act_below(path));
+        match self.latency.load(Ordering::Relaxed) {
+            0 => {}
+            millis => std::thread::sleep(Duration::from_millis(millis)),
+        }
         let file = self.files.lock().unwrap().get(path).cloned();
         let bytes = file.clone().unwrap_or_default();
         let page = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>".to_vec();
@@ -342,6 +391,14 @@ impl State {
                 self.wait(stream);
                 return None;
             }
+            Some(Act::Drip(millis)) => {
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len());
+                for byte in &bytes {
+                    stream.write_all(&[*byte]).ok()?;
+                    std::thread::sleep(Duration::from_millis(millis));
+                }
+                return Some(200);
+            }
             Some(Act::Redirect(to)) => return send(stream, 302, &format!("Location: {to}\r\n"), b""),
             Some(Act::Close) => return None,
             Some(Act::Slow(millis)) => std::thread::sleep(Duration::from_millis(millis)),
@@ -358,6 +415,15 @@ impl State {
             (true, false) => send(stream, 200, &format!("ETag: {tag}\r\n"), &bytes),
             _ => send(stream, 200, "", &bytes),
         }
+    }
+
+    fn act_below(&self, path: &str) -> Option<Act> {
+        let below = self.below.lock().unwrap();
+        let now = Instant::now();
+        let found = below
+            .iter()
+            .find(|(prefix, _, until)| path.starts_with(prefix.as_str()) && until.is_none_or(|until| now < until));
+        found.map(|(_, act, _)| act.clone())
     }
 
     /// Does nothing until the client goes.

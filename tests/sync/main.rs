@@ -5,13 +5,17 @@
 mod support;
 
 mod bad_days;
+mod bad_git;
 mod binary;
 mod changes;
+mod endings;
 mod git;
 mod git_repository;
 mod inputs;
 mod runs;
 mod selection;
+mod two_at_once;
+mod way_there;
 
 use cratehold::archive::{Archive, Depth, Writer};
 use cratehold::ids::Digest;
