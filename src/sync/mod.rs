@@ -344,16 +344,7 @@ fn steps(
     let config = config_of(index.clone(), stop)?;
     let template = DownloadTemplate::parse(options.dl.as_deref().unwrap_or(&config.dl))?;
     let missing = match (selection.all, git) {
-        (true, Some(git)) => whole::list(
-            writer,
-            &git,
-            &selection.filter,
-            options,
-            stop,
-            watch,
-            committer,
-            report,
-        )?,
+        (true, Some(git)) => whole::list(writer, &git, &selection.filter, options, stop, watch, committer, report)?,
         (true, None) => {
             return Err(Error::NoList {
                 index: options.index.registry(),
