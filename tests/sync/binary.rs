@@ -190,7 +190,7 @@ fn a_selection_is_made_by_flags_and_what_it_leaves_out_is_said() {
         "{stdout}"
     );
     let (_, stdout, _) = output(sync().arg("--json"));
-    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let summary = summary(&stdout);
     assert_eq!(
         (&summary["left_out"]["excluded"], &summary["held"]),
         (&2.into(), &2.into())
