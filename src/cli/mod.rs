@@ -17,9 +17,11 @@ macro_rules! say {
 }
 
 mod as_of;
+mod cargo_config;
 mod copy;
 mod diff;
 mod diff_releases;
+mod export;
 mod extract;
 mod gc;
 mod grep;
@@ -83,6 +85,11 @@ enum Command {
     Stats(stats::Args),
     /// Make or refresh a whole archive on another drive, and read back what was written.
     Copy(copy::Args),
+    /// Write releases as a folder that cargo builds from: a local registry, vendored
+    /// sources, a static registry; or as loose crate files.
+    Export(export::Args),
+    /// The lines of `.cargo/config.toml` by which cargo builds from an archive.
+    CargoConfig(cargo_config::Args),
     /// Check that everything held can be given back.
     Verify(verify::Args),
     /// The hash that fixes all that the archive tells of releases.
@@ -108,6 +115,8 @@ pub fn run() -> ExitCode {
     let command = match args.command {
         // It can name both archives itself.
         Command::Copy(copy) => return finish(copy::run(args.archive.as_deref(), copy)),
+        // It can do without one.
+        Command::CargoConfig(config) => return finish(cargo_config::run(args.archive.as_deref(), config)),
         command => command,
     };
     let Some(archive) = args.archive else {
@@ -116,6 +125,8 @@ pub fn run() -> ExitCode {
     };
     let result = match command {
         Command::Copy(args) => copy::run(Some(&archive), args),
+        Command::CargoConfig(args) => cargo_config::run(Some(&archive), args),
+        Command::Export(args) => export::run(&archive, args),
         Command::Sync(args) => sync::run(&archive, args),
         Command::Import(args) => import::run(&archive, args),
         Command::Diff(args) => diff::run(&archive, args),

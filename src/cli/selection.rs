@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Flattened into a command's arguments. What names crates is the group `wanted`, so
 /// that a command can demand one of it, and add ways of its own.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(group = clap::ArgGroup::new("wanted").multiple(true))]
 pub struct SelectionArgs {

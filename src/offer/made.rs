@@ -2,7 +2,8 @@
 //! would have made of their own `Cargo.toml`.
 //!
 //! cargo sends the manifest's dependencies and features, crates.io makes the line of
-//! them: features that say `dep:` or `?/` go to `features2`, and `v` is then 2.
+//! them: features that say `dep:` or `?/`, and all that need these, go to `features2`, and
+//! `v` is then 2.
 
 use crate::ids::{Digest, Release};
 use serde::{Deserialize, Serialize};
@@ -123,11 +124,7 @@ pub fn made_line(release: &Release, digest: &Digest, tar: &[u8], yanked: bool) -
         add_tables(&mut deps, Some(&target), tables);
     }
     deps.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)).then_with(|| a.cmp(b)));
-    let is_new = |value: &String| value.starts_with("dep:") || value.contains("?/");
-    let (features2, features): (BTreeMap<_, _>, BTreeMap<_, _>) = manifest
-        .features
-        .into_iter()
-        .partition(|(_, values)| values.iter().any(is_new));
+    let (features, features2) = split(manifest.features);
     let line = Line {
         name: release.name.to_string(),
         vers: release.version.to_string(),
@@ -141,6 +138,25 @@ pub fn made_line(release: &Release, digest: &Digest, tar: &[u8], yanked: bool) -
         rust_version: manifest.package.rust_version,
     };
     serde_json::to_vec(&line).map_err(|error| error.to_string())
+}
+
+type Features = BTreeMap<String, Vec<String>>;
+
+/// Parts from the `features` those that a cargo which does not know `features2` cannot
+/// read, and all that need one of these.
+fn split(features: Features) -> (Features, Features) {
+    let is_new = |value: &String| value.starts_with("dep:") || value.contains("?/");
+    let (mut old, mut new): (Features, Features) =
+        features.into_iter().partition(|(_, values)| !values.iter().any(is_new));
+    loop {
+        let needs_new = |values: &[String]| values.iter().any(|value| new.contains_key(value));
+        let (stay, go): (Features, Features) = old.into_iter().partition(|(_, values)| !needs_new(values));
+        old = stay;
+        if go.is_empty() {
+            return (old, new);
+        }
+        new.extend(go);
+    }
 }
 
 /// The text of the `Cargo.toml` at the top of `tar`.
@@ -262,6 +278,8 @@ mod tests {
             libc = { version = "0.2", default_features = false }
             [features]
             default = ["old"]
+            all = ["more"]
+            more = ["new", "z/x"]
             new = ["dep:old"]
             weak = ["old?/f"]
             "#,
@@ -293,7 +311,7 @@ mod tests {
         assert_eq!(line["features"], serde_json::json!({"default": ["old"]}));
         assert_eq!(
             line["features2"],
-            serde_json::json!({"new": ["dep:old"], "weak": ["old?/f"]})
+            serde_json::json!({"all": ["more"], "more": ["new", "z/x"], "new": ["dep:old"], "weak": ["old?/f"]})
         );
         assert_eq!(
             (&line["v"], &line["links"], &line["rust_version"]),

@@ -5,5 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cargo;
+mod export;
 mod index;
 mod world;

@@ -7,7 +7,7 @@ use cratehold::registry::IndexUrl;
 use cratehold::sync::{self, Options, Selection};
 use flate2::{Compression, write::GzEncoder};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A crate file of `release` with this manifest below `[package]`, and this library.
@@ -21,6 +21,7 @@ pub fn crate_file(release: &str, manifest: &str, source: &str) -> Vec<u8> {
     for (path, text) in [
         ("Cargo.toml", format!("{head}{manifest}")),
         ("src/lib.rs", source.to_owned()),
+        ("tests/data/.gitignore", "*.tmp\n".to_owned()),
     ] {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
@@ -133,4 +134,71 @@ pub fn versions(text: &[u8]) -> Vec<String> {
             format!("{}{mark}", line["vers"].as_str().unwrap())
         })
         .collect()
+}
+
+/// A dependency as a registry line has it.
+pub fn dep(name: &str, req: &str, more: &str) -> String {
+    let plain = format!(
+        r#"{{"name":"{name}","req":"{req}","features":[],"optional":false,"default_features":true,"target":null,"kind":"normal"}}"#
+    );
+    match more {
+        "optional" => plain.replace("\"optional\":false", "\"optional\":true"),
+        "" => plain,
+        package => plain.replace(
+            "\"kind\":\"normal\"",
+            &format!("\"kind\":\"normal\",\"package\":\"{package}\""),
+        ),
+    }
+}
+
+impl World {
+    /// `leaf`, of which there are several; `mid`, which needs it under two names and may
+    /// need `extra`; and `gone`, which will not stay.
+    pub fn stocked() -> World {
+        let mut world = World::new();
+        for release in ["leaf@1.0.0", "leaf@1.1.0", "leaf@2.0.0", "extra@0.3.1+b7", "gone@1.0.0"] {
+            world.publish_leaf(release);
+        }
+        let deps = [
+            dep("extra", "^0.3", "optional"),
+            dep("leaf", "^1", ""),
+            dep("old-leaf", "=1.0.0", "leaf"),
+        ];
+        world.publish(
+            "mid@1.0.0",
+            "[dependencies]\nleaf = \"1\"\n[dependencies.extra]\nversion = \"0.3\"\noptional = true\n[features]\nmore = [\"dep:extra\"]\n",
+            "pub fn say() -> String { leaf::version().into() }\n#[cfg(feature = \"more\")]\npub use extra::version;\n",
+            &format!("[{},{}]", deps[0], deps[1]),
+        );
+        let line = world.lines.get_mut("mid").unwrap();
+        line[0] = line[0].replace("\"x-new\": 1", "\"features2\":{\"more\":[\"dep:extra\"]},\"v\":2");
+        world.show("mid");
+        world.publish(
+            "side@1.0.0",
+            "[dependencies]\nold-leaf = { package = \"leaf\", version = \"=1.0.0\" }\n",
+            "pub fn say() -> String { old_leaf::version().into() }\n",
+            &format!("[{}]", deps[2]),
+        );
+        world.sync(&["leaf", "mid", "extra", "gone", "side"]);
+        world
+    }
+}
+
+/// Every file below a folder, with its bytes.
+pub fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn add(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => add(root, &path, files),
+                false => {
+                    let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+                    files.insert(name, std::fs::read(&path).unwrap());
+                }
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    add(folder, folder, &mut files);
+    files
 }
