@@ -88,5 +88,6 @@ pub mod format;
 pub mod ids;
 pub mod offer;
 pub mod registry;
+pub mod serve;
 pub mod store;
 pub mod sync;

@@ -13,6 +13,11 @@ pub fn stop_on_ctrl_c(stop: &Stop) -> Result<(), ctrlc::Error> {
 /// As [`stop_on_ctrl_c`], saying that `what` comes first.
 pub fn on_ctrl_c(stop: &Stop, what: &'static str) -> Result<(), ctrlc::Error> {
     let stop = stop.clone();
+    call_on_ctrl_c(what, move || stop.set())
+}
+
+/// As [`on_ctrl_c`], asking by `ask`.
+pub fn call_on_ctrl_c(what: &'static str, ask: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
     let mut asked = false;
     ctrlc::set_handler(move || {
         if asked {
@@ -21,6 +26,6 @@ pub fn on_ctrl_c(stop: &Stop, what: &'static str) -> Result<(), ctrlc::Error> {
         }
         asked = true;
         eprintln!("\nstopping: {what}; Ctrl-C again stops at once");
-        stop.set();
+        ask();
     })
 }

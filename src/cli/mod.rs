@@ -36,6 +36,8 @@ mod repair;
 mod root;
 mod select;
 mod selection;
+mod serve;
+mod serve_log;
 mod sign;
 mod size;
 mod stats;
@@ -90,6 +92,8 @@ enum Command {
     Export(export::Args),
     /// The lines of `.cargo/config.toml` by which cargo builds from an archive.
     CargoConfig(cargo_config::Args),
+    /// Serve the archive over HTTP, as a registry that cargo builds from.
+    Serve(serve::Args),
     /// Check that everything held can be given back.
     Verify(verify::Args),
     /// The hash that fixes all that the archive tells of releases.
@@ -140,6 +144,7 @@ pub fn run() -> ExitCode {
         Command::Purge(args) => purge::run(&archive, args),
         Command::Repair(args) => repair::run(&archive, args),
         Command::Root(args) => root::run(&archive, args),
+        Command::Serve(args) => serve::run(&archive, args),
         Command::Sign(args) => sign::run(&archive, args),
         Command::Stats(args) => stats::run(&archive, args),
         Command::Verify(args) => verify::run(&archive, args),
