@@ -1,5 +1,6 @@
 //! What every kind of registry index gives, and which address means which kind.
 
+use super::git::{file_url, is_remote};
 use super::{Error, GitPlace, IndexConfig};
 use crate::ids::CrateName;
 use std::path::Path;
@@ -74,29 +75,40 @@ impl IndexUrl {
         }
     }
 
-    /// The address in full, as commits record it.
+    /// The address in full, as commits record it. Of a clone, that of its origin: it is
+    /// the same registry.
     pub fn registry(&self) -> String {
         match self {
             IndexUrl::Sparse(url) => format!("sparse+{url}"),
             IndexUrl::Git(GitPlace::Remote(url)) => url.clone(),
-            IndexUrl::Git(GitPlace::Local(folder)) => format!("file://{}", folder.display()),
+            IndexUrl::Git(GitPlace::Local {
+                origin: Some(origin), ..
+            }) => origin.clone(),
+            IndexUrl::Git(GitPlace::Local { folder, .. }) => file_url(folder),
         }
+    }
+
+    /// Whether this is the registry index that `registry` names, as commits, lockfiles or
+    /// an earlier cratehold wrote it, which named a clone by its folder.
+    pub fn is(&self, registry: &str) -> bool {
+        let by_folder = match self {
+            IndexUrl::Git(GitPlace::Local { folder, .. }) => file_url(folder) == registry,
+            _ => false,
+        };
+        by_folder || same_registry(registry, &self.registry())
     }
 }
 
 /// The address or folder of a git registry index.
 fn parse_git(text: &str) -> Result<GitPlace, Error> {
     let text = text.strip_prefix("git+").unwrap_or(text);
-    if ["https://", "http://", "git://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme))
-    {
+    if is_remote(text) {
         return Ok(GitPlace::Remote(text.trim_end_matches('/').to_owned()));
     }
     let folder = Path::new(text.strip_prefix("file://").unwrap_or(text));
     // In full, for it names the registry in every commit of the archive.
     match std::fs::canonicalize(folder) {
-        Ok(folder) if folder.is_dir() => Ok(GitPlace::Local(folder)),
+        Ok(folder) if folder.is_dir() => Ok(GitPlace::local(folder)),
         _ => Err(Error::Setting(format!(
             "`{text}`: expected sparse+URL, such as {CRATES_IO}, the https://, git:// or file:// address of a git registry index, or its folder"
         ))),

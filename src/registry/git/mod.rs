@@ -26,9 +26,39 @@ const CACHE_BYTES: usize = 32 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GitPlace {
     /// A repository on this machine, read where it is.
-    Local(PathBuf),
+    Local {
+        /// Its folder.
+        folder: PathBuf,
+        /// Of a clone: the address that it was cloned from, and may be updated from.
+        origin: Option<String>,
+    },
     /// One to fetch from: `https://`, `http://` or `git://`.
     Remote(String),
+}
+
+impl GitPlace {
+    /// The repository in `folder`.
+    pub(super) fn local(folder: PathBuf) -> GitPlace {
+        let repository = gix::open_opts(&folder, gix::open::Options::isolated()).ok();
+        let origin = repository.and_then(|repository| repository.config_snapshot().string("remote.origin.url"));
+        let origin = origin.map(|url| url.to_string()).filter(|url| is_remote(url));
+        GitPlace::Local {
+            folder,
+            origin: origin.map(|url| url.trim_end_matches('/').to_owned()),
+        }
+    }
+}
+
+/// The address of a repository on this machine.
+pub(super) fn file_url(folder: &Path) -> String {
+    format!("file://{}", folder.display())
+}
+
+/// Whether `url` is one that a registry index can be fetched from.
+pub(super) fn is_remote(url: &str) -> bool {
+    ["https://", "http://", "git://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
 }
 
 /// One commit of a git registry index.
@@ -77,8 +107,13 @@ impl GitIndex {
         stop: &Stop,
         watch: &dyn Fn(FetchCounts),
     ) -> Result<GitIndex, Error> {
+        // Of a clone it is the clone that messages must name, not its origin.
+        let registry = &match place {
+            GitPlace::Local { folder, .. } => file_url(folder),
+            GitPlace::Remote(_) => registry.to_owned(),
+        };
         let (repository, commit) = match place {
-            GitPlace::Local(folder) => fetch::open_local(folder, registry)?,
+            GitPlace::Local { folder, .. } => fetch::open_local(folder, registry)?,
             GitPlace::Remote(url) => fetch::fetch(url, cache, http, stop, watch)?,
         };
         let tree = tree_of(&repository, commit).map_err(|cause| unreadable(registry, &repository, &cause))?;
