@@ -43,6 +43,7 @@ fn store(folder: &Path, files: &[(Release, Vec<u8>)]) -> Vec<Outcome> {
                     .send(Arrival {
                         release: release.clone(),
                         order,
+                        of: files.len(),
                         file,
                         permit,
                     })

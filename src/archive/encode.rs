@@ -11,8 +11,10 @@ use zstd::zstd_safe::{CCtx, CParameter};
 
 /// The zstd level of `sync` and `import`; the benchmark says why.
 pub const DEFAULT_LEVEL: i32 = 9;
-/// The level for crate files stored as they came.
+/// The level for crate files that no engine reproduces.
 const RAW_LEVEL: i32 = 19;
+/// The level for crate files of which nobody has asked whether one does.
+const AS_THEY_CAME_LEVEL: i32 = 1;
 /// A chain may cost as much as this many content bytes to read, or four times
 /// the object's own, whichever is more (design measurements: about 15 ms).
 const CHAIN_BUDGET_BYTES: u64 = 32 << 20;
@@ -30,6 +32,9 @@ pub struct EncodeOptions {
     /// For files of which no registry has told the checksum; those whose checksum
     /// is right are stored whatever is in them.
     pub check_release: bool,
+    /// Store crate files as they came, neither undone nor compressed against others: as
+    /// fast as they can be written. They take what they take, until they are stored anew.
+    pub as_they_came: bool,
 }
 
 impl Default for EncodeOptions {
@@ -37,6 +42,7 @@ impl Default for EncodeOptions {
         EncodeOptions {
             level: DEFAULT_LEVEL,
             check_release: false,
+            as_they_came: false,
         }
     }
 }
@@ -86,13 +92,18 @@ pub(super) fn undo(
             recipe: Some(recipe),
         }),
         // Its checksum is right, so these are the crate's bytes, odd as they are.
-        Ok(_) | Err(_) => Ok(Content {
-            wrong_engine: None,
-            digest,
-            crate_bytes,
-            bytes: crate_file,
-            recipe: None,
-        }),
+        Ok(_) | Err(_) => Ok(as_it_came(crate_file, digest)),
+    }
+}
+
+/// `crate_file` as it came.
+pub(super) fn as_it_came(crate_file: Vec<u8>, digest: Digest) -> Content {
+    Content {
+        digest,
+        crate_bytes: crate_file.len() as u64,
+        bytes: crate_file,
+        recipe: None,
+        wrong_engine: None,
     }
 }
 
@@ -113,10 +124,10 @@ pub(super) fn encode(
     options: EncodeOptions,
 ) -> Result<(RecordMeta, Vec<u8>), Error> {
     let fail = |cause: String| Error::Rejected(format!("{release}: cannot be compressed: {cause}"));
-    let level = if content.recipe.is_some() {
-        options.level
-    } else {
-        RAW_LEVEL
+    let level = match content.recipe {
+        Some(_) => options.level,
+        None if options.as_they_came => AS_THEY_CAME_LEVEL,
+        None => RAW_LEVEL,
     };
     let frame = checked_frame(&content.bytes, base, level).map_err(fail)?;
     let content_crc32 = crc32fast::hash(&content.bytes);

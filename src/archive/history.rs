@@ -27,8 +27,32 @@ pub struct ReleaseState {
     pub purged: bool,
     /// The snapshot that erased them, and where the reason is.
     purge: Option<(u64, Option<(usize, EventPlace)>)>,
+    /// That the registry lists it, but its download server did not have it.
+    pub absence: Option<Absence>,
     /// Where its newest line is: segment and place there.
     line: Option<(usize, EventPlace)>,
+}
+
+/// How often a release was asked for in vain since the registry lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absence {
+    /// So many times.
+    pub count: u32,
+    /// The snapshot that noted the first.
+    pub first: u64,
+    /// The snapshot that noted the last.
+    pub last: u64,
+}
+
+impl Absence {
+    /// With one more time, noted by snapshot `generation`.
+    fn again(known: Option<Absence>, generation: u64) -> Absence {
+        Absence {
+            count: known.map_or(0, |known| known.count).saturating_add(1),
+            first: known.map_or(generation, |known| known.first),
+            last: generation,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +178,7 @@ impl CrateState {
                 .filter(|old| old.digest != digest && old.version == version)
             {
                 old.replaced.get_or_insert(event.generation);
+                old.absence = None;
             }
         }
         let known = self
@@ -170,19 +195,24 @@ impl CrateState {
                 replaced: None,
                 purged: false,
                 purge: None,
+                absence: None,
                 line: None,
             });
             self.releases.len() - 1
         });
         let state = &mut self.releases[at];
         match event.kind {
-            EventKind::Missing | EventKind::Etag => return,
+            EventKind::Etag => return,
+            EventKind::Missing => {
+                state.absence = Some(Absence::again(state.absence, event.generation));
+                return;
+            }
             EventKind::Purged => {
                 state.purged = true;
                 state.purge = Some((event.generation, place));
                 return;
             }
-            EventKind::Removed => state.removed = Some(event.generation),
+            EventKind::Removed => (state.removed, state.absence) = (Some(event.generation), None),
             EventKind::Restored => state.removed = None,
             EventKind::Replaced => state.replaced = None,
             // Of a release that is known already, it says that its bytes are welcome again.

@@ -194,6 +194,7 @@ pub fn import(writer: &Writer, scan: Scan, options: &ImportOptions<'_>) -> Resul
             // Moved in, so that the channel closes when this thread ends.
             let sender = sender;
             for files in crates {
+                let of = files.len();
                 for (order, file) in files.into_iter().enumerate() {
                     // Once the drive is full or gone, nothing more can be stored.
                     if (options.stop)() || writer.check().is_err() {
@@ -212,6 +213,7 @@ pub fn import(writer: &Writer, scan: Scan, options: &ImportOptions<'_>) -> Resul
                     let arrival = Arrival {
                         release: file.release,
                         order,
+                        of,
                         file: content,
                         permit,
                     };

@@ -23,6 +23,8 @@ pub struct Arrival {
     pub release: Release,
     /// Its place among the arrivals of this crate.
     pub order: usize,
+    /// How many arrivals of this crate there are in all.
+    pub of: usize,
     /// Its digest, verified, and its bytes; none if it could not be had.
     pub file: Option<(Digest, Vec<u8>)>,
     /// Held until the file is stored.
@@ -124,6 +126,15 @@ impl Lanes {
         lock(&self.by_key).entry(release.name.key()).or_default().clone()
     }
 
+    /// Forgets a crate of which all has arrived: what its lane knows of every version is
+    /// not kept to the end of a run that may take in all there are.
+    fn end(&self, key: &str) {
+        let Some(lane) = lock(&self.by_key).remove(key) else {
+            return;
+        };
+        lock(&self.kept).retain(|kept| !Arc::ptr_eq(&kept.lane, &lane));
+    }
+
     /// Remembers that `lane` keeps a content, and lets the oldest go.
     fn note(&self, lane: &Arc<Mutex<Lane>>, digest: Digest, bytes: usize) {
         let mut let_go = Vec::new();
@@ -181,6 +192,7 @@ fn take_in(
     let Arrival {
         release,
         order,
+        of,
         file,
         permit,
     } = arrival;
@@ -191,10 +203,12 @@ fn take_in(
         None => done(&release, Ok(Outcome::Skipped)),
         Some((digest, bytes)) => match writer.find(&digest) {
             Ok(Some(_)) => done(&release, Ok(Outcome::Held { digest })),
-            Ok(None) => match writer
-                .check_not_purged(&digest)
-                .and_then(|()| encode::undo(bytes, digest, guess, options.check_release.then_some(&release)))
-            {
+            Ok(None) => match writer.check_not_purged(&digest).and_then(|()| {
+                match options.as_they_came && !options.check_release {
+                    true => Ok(encode::as_it_came(bytes, digest)),
+                    false => encode::undo(bytes, digest, guess, options.check_release.then_some(&release)),
+                }
+            }) {
                 Ok(undone) => content = Some(undone),
                 Err(error) => done(&release, Err(error)),
             },
@@ -202,6 +216,7 @@ fn take_in(
         },
     }
     let mut notes = Vec::new();
+    let key = release.name.key();
     let mut state = lock(&lane);
     if let Some(recipe) = content.as_ref().and_then(|content| content.recipe.as_ref()) {
         state.engine = Some(recipe.engine);
@@ -224,7 +239,7 @@ fn take_in(
         });
         drop(permit);
         state = lock(&lane);
-        if let Some((digest, _)) = &kept {
+        if let Some((digest, _)) = kept.as_ref().filter(|_| !options.as_they_came) {
             state.stored.push((release.version.clone(), *digest));
         }
         state.last = kept.or(last);
@@ -232,7 +247,12 @@ fn take_in(
         state.next += 1;
         state.busy = false;
     }
+    let is_done = state.next >= of;
     drop(state);
+    if is_done {
+        lanes.end(&key);
+        return;
+    }
     for (digest, bytes) in notes {
         lanes.note(&lane, digest, bytes);
     }
@@ -294,7 +314,8 @@ fn choose_base(
     let mut candidates: BTreeMap<Version, Digest> = stored.iter().cloned().collect();
     if let Some(state) = writer.with_archive(|archive| archive.crate_state(release.name.as_str()))? {
         for known in state.releases {
-            if writer.find(&known.digest)?.is_some() {
+            // One that lies as it came is no base for a tar.
+            if writer.find(&known.digest)?.is_some_and(|entry| entry.engine != 0) {
                 candidates.entry(known.version).or_insert(known.digest);
             }
         }

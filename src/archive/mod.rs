@@ -42,7 +42,7 @@ pub use encode::{DEFAULT_LEVEL, EncodeOptions};
 pub use error::Error;
 pub use gc::{Garbage, Leftover, PackShare, Why};
 pub use grep::{FileMatches, GrepOptions, GrepReport, Line, Pattern, PatternOptions};
-pub use history::{CrateState, LineReader, ReleaseState};
+pub use history::{Absence, CrateState, LineReader, ReleaseState};
 pub use import::{CrateFile, Failure, ImportOptions, ImportReport, Scan, import};
 pub use ingest::{Arrival, Outcome, ingest};
 pub use inspect::{HeadFile, RecordPlace, head_files};
@@ -56,7 +56,7 @@ pub use snapshots::Snapshot;
 pub use unpack::unpack_tar;
 pub use verify::{Depth, Place, Position, Problem, VerifyOptions, VerifyReport};
 pub use walk::Decoded;
-pub use write::{CommitInfo, Writer};
+pub use write::{CommitInfo, Writer, now};
 
 /// What every archive carries for whoever finds the drive.
 pub(crate) const README_TXT: &str = include_str!("readme.txt");

@@ -4,10 +4,11 @@ use super::Error;
 use super::names::{HEAD_NAMES, index_name, manifest_name, pack_name};
 use crate::format::Damaged;
 use crate::format::head::{Head, SegmentEntry};
-use crate::format::index::{Entry, EntryKind, IndexSegment};
+use crate::format::index::{self, Entry, EntryKind, IndexSegment};
 use crate::format::manifest::ManifestSegment;
 use crate::ids::Digest;
 use crate::store::{DiskMedium, FileBytes, Medium};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -181,22 +182,30 @@ impl Archive {
         Ok(false)
     }
 
-    /// Every object held, in no particular order.
+    /// Every object held, by digest.
     ///
     /// # Errors
     /// When an index is damaged.
     pub fn entries(&self) -> Result<Vec<Entry>, Error> {
-        let mut entries = std::collections::BTreeMap::new();
-        for (i, segment) in self.indexes.iter().enumerate() {
-            for entry in segment.entries() {
-                let entry = entry.map_err(|damage| self.index_damage(i, damage))?;
-                entries.insert(entry.digest, entry);
+        let mut entries = Vec::new();
+        self.each_entry(|entry| entries.push(entry))?;
+        Ok(entries)
+    }
+
+    /// Calls `visit` with every object held, by digest, one at a time: an archive of
+    /// everything need not fit into memory.
+    ///
+    /// # Errors
+    /// When an index is damaged.
+    pub fn each_entry(&self, mut visit: impl FnMut(Entry)) -> Result<(), Error> {
+        let segments: Vec<&IndexSegment<FileBytes>> = self.indexes.iter().map(|segment| &**segment).collect();
+        for entry in index::merge(&segments, &BTreeMap::new()) {
+            let entry = entry.map_err(|(i, damage)| self.index_damage(i, damage))?;
+            if entry.kind != EntryKind::Purged {
+                visit(entry);
             }
         }
-        Ok(entries
-            .into_values()
-            .filter(|entry| entry.kind != EntryKind::Purged)
-            .collect())
+        Ok(())
     }
 
     /// Bytes of the whole archive: heads, packs, segments and what goes with them.

@@ -11,7 +11,7 @@ use crate::format::manifest::Transaction;
 use crate::format::manifest_event::{Event, Events};
 use crate::format::pack::{self, PackHeader, RecordMeta};
 use crate::ids::Digest;
-use crate::store::{DiskMedium, Medium};
+use crate::store::{DiskMedium, Medium, Overlay};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
@@ -62,6 +62,15 @@ impl Writer {
     /// When another process writes to it, or it cannot be opened or made.
     pub fn open(folder: &Path) -> Result<Writer, Error> {
         Writer::open_on(Arc::new(DiskMedium::new(folder)))
+    }
+
+    /// As [`Writer::open`], for finding out what would happen: the archive is read as it
+    /// is, without its lock, and what is written stays in memory.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn rehearse(folder: &Path) -> Result<Writer, Error> {
+        Writer::open_on(Arc::new(Overlay::new(Arc::new(DiskMedium::new(folder)))))
     }
 
     /// As [`Writer::open`], on any medium.
@@ -341,7 +350,8 @@ pub(super) fn write_head(medium: &dyn Medium, head: &Head) -> Result<(), Error> 
     Ok(())
 }
 
-pub(super) fn now() -> u64 {
+/// Seconds since 1970 UTC, by this machine's clock.
+pub fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

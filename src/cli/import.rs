@@ -40,6 +40,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         encode: EncodeOptions {
             level: args.level,
             check_release: true,
+            ..EncodeOptions::default()
         },
         threads: threads(),
         expected: &|release| writer.known_digests(release).map_err(|error| error.to_string()),

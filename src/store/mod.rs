@@ -6,10 +6,12 @@
 mod disk;
 mod holder;
 mod map;
+mod overlay;
 
 pub use disk::DiskMedium;
 pub use holder::Holder;
 pub use map::FileBytes;
+pub use overlay::Overlay;
 
 use std::io;
 

@@ -119,6 +119,7 @@ pub fn take_in(writer: &Writer, files: &[(Release, Vec<u8>)]) -> Vec<Result<Outc
         let arrival = Arrival {
             release,
             order,
+            of: files.len(),
             file,
             permit,
         };

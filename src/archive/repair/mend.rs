@@ -57,7 +57,7 @@ impl Writer {
         });
         let options = EncodeOptions {
             level,
-            check_release: false,
+            ..EncodeOptions::default()
         };
         let (meta, frame) = encode::encode(&release, &content, base, options)?;
         self.append(&meta, &frame)
