@@ -9,10 +9,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 
-use cratehold::archive::{Archive, Depth, EncodeOptions, ImportOptions, Scan, Writer, import, unpack_tar};
+use cratehold::archive::{
+    Archive, Arrival, Budget, CommitInfo, Depth, EncodeOptions, ImportOptions, Scan, Writer, import, ingest, unpack_tar,
+};
 use cratehold::deflate::{self, Recipe};
 use cratehold::ids::{Digest, Release};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,6 +51,7 @@ fn main() {
     let work = tempfile::tempdir().unwrap();
     let archive_folder = work.path().join("archive");
     store(&crates, &folder, &archive_folder, threads, crate_bytes);
+    land(&crates, work.path(), threads, crate_bytes);
     let archive = Archive::open(&archive_folder).unwrap();
     verify(&archive, threads, tar_bytes);
     verify_beside_zstd(&archive, &archive_folder, &crates, work.path());
@@ -132,6 +135,64 @@ fn store(crates: &[Crate], folder: &Path, archive: &Path, threads: usize, crate_
     );
     let exact = crates.iter().filter(|file| file.recipe.is_some()).count();
     println!("  rebuilt by an engine             {exact:>9} of {}\n", crates.len());
+}
+
+/// What `sync` does with crate files whose checksums are known, once it has them: as they
+/// came, as `--fast` does, beside the default; both with their commit.
+fn land(crates: &[Crate], work: &Path, threads: usize, crate_bytes: u64) {
+    let mut by_crate: BTreeMap<String, Vec<&Crate>> = BTreeMap::new();
+    for file in crates {
+        by_crate.entry(file.release.name.key()).or_default().push(file);
+    }
+    by_crate
+        .values_mut()
+        .for_each(|files| files.sort_by(|a, b| a.release.version.cmp(&b.release.version)));
+    let by_crate: Vec<Vec<&Crate>> = by_crate.into_values().collect();
+    let run = |as_they_came: bool| {
+        let folder = work.join("landed");
+        let _ = std::fs::remove_dir_all(&folder);
+        let options = EncodeOptions {
+            as_they_came,
+            ..EncodeOptions::default()
+        };
+        timed(|| {
+            let writer = Writer::open(&folder).unwrap();
+            let (sender, receiver) = crossbeam_channel::bounded(threads * 2);
+            let budget = Budget::new(1 << 30);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let sender = sender;
+                    for files in &by_crate {
+                        for (order, file) in files.iter().enumerate() {
+                            let arrival = Arrival {
+                                release: file.release.clone(),
+                                order,
+                                of: files.len(),
+                                file: Some((file.digest, std::fs::read(&file.path).unwrap())),
+                                permit: budget.take(file.crate_bytes),
+                            };
+                            sender.send(arrival).unwrap();
+                        }
+                    }
+                });
+                ingest(&writer, &receiver, threads, options, &|_, outcome| {
+                    outcome.unwrap();
+                });
+            });
+            writer.commit(&CommitInfo::default()).unwrap();
+        })
+    };
+    let (mut fast, mut default) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRED_RUNS {
+        fast.push(run(true));
+        default.push(run(false));
+    }
+    println!("landing what a network gives, and committing");
+    for (name, seconds) in [("--fast", &mut fast), ("default", &mut default)] {
+        let rate = crate_bytes as f64 / 1e6 / median(seconds);
+        println!("  {name:<8} {:>7.2} s  {rate:>7.0} MB/s of .crate", median(seconds));
+    }
+    println!();
 }
 
 fn verify(archive: &Archive, threads: usize, tar_bytes: u64) {

@@ -33,6 +33,7 @@ const VERSIONS_PER_CRATE: usize = 12;
 const NEW_RELEASES: usize = 10;
 const ROUNDS: usize = 30;
 const ONE_SYNC: &str = "--one-sync";
+const FIRST_PLAN: &str = "--first-plan";
 
 // The crates.io index of November 2019 (25,528 crates, 126,835 releases), in sixteenths:
 // the middle of each.
@@ -68,6 +69,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match &args[..] {
         [flag, folder, git] if flag == ONE_SYNC => return one_sync(Path::new(folder), Path::new(git)),
+        [flag, folder, git] if flag == FIRST_PLAN => return first_plan(Path::new(folder), Path::new(git)),
         [git] if Path::new(git).is_dir() => return cold(Path::new(git)),
         _ => {}
     }
@@ -164,11 +166,10 @@ fn held(releases: usize) {
         crates.len(),
         start.elapsed().as_secs_f64()
     );
-    let (first_s, report) = plan(&folder, &git);
+    in_child(FIRST_PLAN, &folder, &git);
     hold(&folder, &crates, &git);
-    let [index_bytes, manifest_bytes] = segment_bytes(&folder).map(|bytes| bytes as f64 / report.wanted as f64);
-    println!("absorbed in {first_s:.1} s; index {index_bytes:.1} bytes a release, manifest {manifest_bytes:.1}");
-    drop(report);
+    let [index_bytes, manifest_bytes] = segment_bytes(&folder).map(|bytes| bytes as f64 / releases as f64);
+    println!("index {index_bytes:.1} bytes a release, manifest {manifest_bytes:.1}");
     // Ten crates get a release more.
     let step = crates.len() / NEW_RELEASES;
     let mut changed: Vec<Crate> = crates.into_iter().step_by(step.max(1)).take(NEW_RELEASES).collect();
@@ -180,13 +181,35 @@ fn held(releases: usize) {
         writeln!(each.lines, "{line}").unwrap();
     }
     import(&git, &mut changed, "second");
+    in_child(ONE_SYNC, &folder, &git);
+}
+
+/// In a process of its own, so that its peak of memory is its own.
+fn in_child(what: &str, folder: &Path, git: &Path) {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args([Path::new(ONE_SYNC), &folder, &git])
+        .args([Path::new(what), folder, git])
         .stderr(Stdio::inherit())
         .output()
         .unwrap();
     print!("{}", String::from_utf8_lossy(&child.stdout));
     assert!(child.status.success());
+}
+
+/// A first day: everything is absorbed and nothing is held, so that all of it is to be
+/// fetched; up to where the first request would be made.
+fn first_plan(folder: &Path, git: &Path) {
+    let start = Instant::now();
+    let writer = Writer::open(folder).unwrap();
+    let mut options = options(git);
+    (options.no_download, options.dry_run) = (false, true);
+    let (everything, stop) = (Selection::everything(), Stop::default());
+    let report = sync::run(&writer, &everything, &options, &stop, &|_| {}).unwrap();
+    println!(
+        "absorbed, and {} to fetch: {:.1} s; peak memory: {}",
+        report.plan.unwrap().releases,
+        start.elapsed().as_secs_f64(),
+        peak()
+    );
 }
 
 /// `line` with another value for a key whose value is text.
@@ -197,7 +220,6 @@ fn with_value(line: &str, key: &str, value: &str) -> String {
     format!("{before}{begin}{value}\"{behind}")
 }
 
-/// In a process of its own, so that its peak of memory is its own.
 fn one_sync(folder: &Path, git: &Path) {
     let before = Archive::open(folder).unwrap().head().generation;
     let (plan_s, report) = plan(folder, git);

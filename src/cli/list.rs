@@ -1,8 +1,10 @@
 //! `cratehold list`.
 
 use super::as_of::{self, AsOf};
-use super::{CommandResult, human, select};
+use super::{CommandResult, date, human, select};
 use cratehold::archive::{Archive, CrateState};
+use cratehold::sync::next_asking;
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,6 +18,10 @@ pub struct Args {
     /// What was erased here on purpose, with when and why.
     #[arg(long, conflicts_with = "removed")]
     purged: bool,
+    /// What the registry index lists and its download server does not have, with since
+    /// when, and from when on `sync` asks again.
+    #[arg(long, conflicts_with_all = ["removed", "purged"])]
+    missing: bool,
     /// As the registry was at this snapshot, day or instant.
     #[arg(long, value_name = "SNAP|DATE")]
     as_of: Option<AsOf>,
@@ -38,6 +44,9 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     }
     if args.purged {
         return purged(&archive, &crates, args.json);
+    }
+    if args.missing {
+        return missing(&archive, &crates, args.json);
     }
     let (mut releases, mut crate_bytes) = (0u64, 0u64);
     for state in &crates {
@@ -84,6 +93,40 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
             human(crate_bytes),
             human(disk)
         );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Releases that were asked for in vain, by name and version.
+fn missing(archive: &Archive, crates: &[CrateState], json: bool) -> CommandResult {
+    let made = archive.transactions()?.into_iter();
+    let times: HashMap<u64, u64> = made.map(|made| (made.generation, made.time)).collect();
+    let time = |generation: u64| times.get(&generation).copied().unwrap_or_default();
+    for state in crates {
+        let mut absent = Vec::new();
+        for release in state.current().filter(|release| release.is_listed() && !release.purged) {
+            if let (Some(absence), None) = (release.absence, archive.find(&release.digest)?) {
+                absent.push((release, absence));
+            }
+        }
+        absent.sort_by(|a, b| a.0.version.cmp(&b.0.version));
+        for (release, absence) in absent {
+            let (since, last) = (time(absence.first), time(absence.last));
+            let next = next_asking(absence.count, last);
+            if json {
+                let line = serde_json::json!({
+                    "name": state.name, "version": release.version.as_str(), "sha256": release.digest.to_string(),
+                    "asked": absence.count, "since_snapshot": absence.first, "since_time": since,
+                    "last_snapshot": absence.last, "last_time": last, "next_time": next,
+                });
+                say!("{line}");
+                continue;
+            }
+            let what = format!("{}@{}", state.name, release.version);
+            let (since, last, next) = (date(since), date(last), date(next));
+            let count = absence.count;
+            say!("{what:<32}  missing since {since}; asked {count} times, last {last}, again from {next}");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

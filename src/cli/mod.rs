@@ -67,7 +67,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Fetch what a lockfile, a list or you name, unless it is held.
-    Sync(sync::Args),
+    Sync(Box<sync::Args>),
     /// Take in `.crate` files, and folders of them in any layout.
     Import(import::Args),
     /// Give back exact `.crate` bytes, a source tree, or one file.
@@ -131,7 +131,7 @@ pub fn run() -> ExitCode {
         Command::Copy(args) => copy::run(Some(&archive), args),
         Command::CargoConfig(args) => cargo_config::run(Some(&archive), args),
         Command::Export(args) => export::run(&archive, args),
-        Command::Sync(args) => sync::run(&archive, args),
+        Command::Sync(args) => sync::run(&archive, *args),
         Command::Import(args) => import::run(&archive, args),
         Command::Diff(args) => diff::run(&archive, args),
         Command::Extract(args) => extract::run(&archive, args),

@@ -7,7 +7,7 @@ use super::{CommandResult, human, threads};
 use cratehold::archive::{EncodeOptions, Writer};
 use cratehold::ids::Release;
 use cratehold::registry::{CRATES_IO, CRATES_IO_GIT, IndexUrl, RetryPolicy, Stop};
-use cratehold::sync::{self, Options, Report};
+use cratehold::sync::{self, Options, Plan, Report};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,6 +49,14 @@ pub struct Args {
     /// Only take in what a git index lists; fetch nothing.
     #[arg(long, conflicts_with_all = ["lockfile", "crates", "list"])]
     no_download: bool,
+    /// Only say what would be fetched, and about how much that is. Nothing is written to
+    /// the archive; a remote git index is cloned all the same.
+    #[arg(long, conflicts_with = "no_download")]
+    dry_run: bool,
+    /// Ask at once for what was missing upstream, not after its pause: 1 day, then 2, 4,
+    /// 8, 16 and 30. What is named by its version is always asked for.
+    #[arg(long)]
+    retry_missing: bool,
     /// Where crate files are, instead of where the registry says; may hold the
     /// markers {crate}, {version}, {prefix}, {lowerprefix} and {sha256-checksum}.
     #[arg(long, value_name = "TEMPLATE")]
@@ -67,6 +75,10 @@ pub struct Args {
     /// The zstd level.
     #[arg(long, default_value_t = cratehold::archive::DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
+    /// Store crate files as they came, so that storing keeps up with any network; they
+    /// take as much as they did on the way.
+    #[arg(long, conflicts_with = "level")]
+    fast: bool,
     /// Give up waiting for a server that sends nothing for so long.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -140,12 +152,18 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     };
     options.encode = EncodeOptions {
         level: args.level,
+        as_they_came: args.fast,
         ..EncodeOptions::default()
     };
+    options.dry_run = args.dry_run;
+    options.retry_missing = args.retry_missing;
     options.threads = threads();
     let stop = Stop::default();
     stop_on_ctrl_c(&stop)?;
-    let writer = Writer::open(folder)?;
+    let writer = match args.dry_run {
+        true => Writer::rehearse(folder)?,
+        false => Writer::open(folder)?,
+    };
     super::accept_purged(&writer, &args.accept_purged, "sync")?;
     let watch = Watch::new(args.json);
     let result = sync::run(&writer, &selection, &options, &stop, &|notice| watch.show(&notice));
@@ -156,6 +174,8 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     let report = result?;
     if args.json {
         say!("{}", as_json(&report));
+    } else if let Some(plan) = &report.plan {
+        tell_plan(&report, plan, args.bandwidth);
     } else {
         summarize(&report);
     }
@@ -163,6 +183,9 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         eprintln!(
             "note: {release} is stored whole, but engine {engine} alone would not give it back: please report this"
         );
+    }
+    for absence in &report.absences {
+        eprintln!("missing: {}: {}", absence.what, absence.cause);
     }
     for failure in &report.failures {
         eprintln!("failed: {}: {}", failure.what, failure.cause);
@@ -184,10 +207,18 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
             report.left
         );
     }
-    if report.is_complete() || (args.no_download && report.failed == 0) {
+    if report.is_well() || ((args.no_download || args.dry_run) && report.failed == 0) {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("not everything could be had; the same command tries again just what is missing");
+    let only_missing = report.failed == 0 && report.left == 0 && report.gave_up.is_none();
+    eprintln!(
+        "not everything could be had; the same command tries again just what is missing{}",
+        if only_missing {
+            ", after a day, then ever less often, or at once with --retry-missing"
+        } else {
+            ""
+        }
+    );
     Ok(ExitCode::FAILURE)
 }
 
@@ -200,16 +231,52 @@ fn beside(archive: &Path) -> PathBuf {
 
 fn summarize(report: &Report) {
     say!(
-        "{} crates wanted: {} downloaded ({}, {} stored), {} held already, {} failed{}; archive is now snapshot {}",
+        "{} crates wanted: {} downloaded ({}, {} stored), {} held already, {} failed{}{}; archive is now snapshot {}",
         report.wanted,
         report.downloaded,
         human(report.downloaded_bytes),
         human(report.stored_bytes),
         report.held,
         report.failed,
+        missing_note(report),
         if report.stopped { ", stopped before the end" } else { "" },
         report.snapshot
     );
+    left_out(report);
+}
+
+/// Those that the registry index lists and its server does not have.
+fn missing_note(report: &Report) -> String {
+    match report.missing {
+        0 => String::new(),
+        count => format!(", {count} missing upstream"),
+    }
+}
+
+fn tell_plan(report: &Report, plan: &Plan, bandwidth: Option<u64>) {
+    say!(
+        "{} crates wanted: {} held already, {} failed{}; nothing was written",
+        report.wanted,
+        report.held,
+        report.failed,
+        missing_note(report)
+    );
+    say!(
+        "would download {} crate files of {} crates: about {}, about {} stored",
+        plan.releases,
+        plan.crates,
+        human(plan.download_bytes),
+        human(plan.stored_bytes)
+    );
+    if let (Some(seconds), Some(bandwidth)) = (plan.seconds, bandwidth) {
+        let time = indicatif::HumanDuration(Duration::from_secs(seconds));
+        say!("at {}/s that is about {time}", human(bandwidth));
+    }
+    say!("(a registry index tells no sizes: these are judged by what is held)");
+    left_out(report);
+}
+
+fn left_out(report: &Report) {
     for (count, from) in [
         (report.git_count, "git repositories"),
         (report.other_count, "other registries"),
@@ -243,6 +310,12 @@ fn as_json(report: &Report) -> serde_json::Value {
         "downloaded_bytes": report.downloaded_bytes, "stored_bytes": report.stored_bytes, "failed": failed,
         "left_out": {"git": report.git_count, "other_registries": report.other_count, "too_long": report.too_long,
             "excluded": report.excluded, "purged": report.purged},
+        "missing": report.missing, "missing_new": report.missing_new,
+        "absent": report.absences.iter().map(|absence| serde_json::json!({"what": absence.what, "cause": absence.cause})).collect::<Vec<_>>(),
+        "plan": report.plan.map(|plan| serde_json::json!({
+            "crates": plan.crates, "releases": plan.releases, "download_bytes": plan.download_bytes,
+            "stored_bytes": plan.stored_bytes, "seconds": plan.seconds,
+        })),
         "failed_count": report.failed, "gave_up": report.gave_up,
         "snapshot": report.snapshot, "left": report.left, "stopped": report.stopped, "complete": report.is_complete(),
     })

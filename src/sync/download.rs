@@ -16,10 +16,13 @@
 //!   for nobody, so it is stored and its permit goes on to the next oldest.
 //! - The budget is exceeded only by that oldest one, when it alone is larger.
 
-use super::listing::Missing;
+use super::absence::Refusals;
 use super::notice::{Notice, Phase, Progress, Watch};
+use super::queue::{At, Held, Queue};
 use super::{Committer, Error, Failure, MAX_FAILURES, Options, Report};
 use crate::archive::{self, Arrival, Budget, Outcome, Permit, Writer, ingest};
+use crate::format::manifest::EventKind;
+use crate::format::manifest_event::Event;
 use crate::ids::Release;
 use crate::registry::{self, DownloadTemplate, Fetched, Http, Job, Stop, Ticket, fetch_pool, receive, send};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -66,9 +69,11 @@ impl Ticket for Share {
     }
 }
 
-struct Asked {
-    missing: Missing,
-    order: usize,
+/// A file that its server did not have.
+struct Absent {
+    place: usize,
+    status: u16,
+    cause: String,
 }
 
 #[derive(Default)]
@@ -78,6 +83,8 @@ struct Tally {
     stored_bytes: u64,
     failed: u64,
     failures: Vec<Failure>,
+    absent: Vec<Absent>,
+    refusals: Refusals,
     too_long: u64,
     left: u64,
     gave_up: Option<String>,
@@ -91,7 +98,7 @@ struct Flow<'a> {
     options: &'a Options,
     stop: &'a Stop,
     watch: &'a Watch<'a>,
-    files: Vec<Asked>,
+    queue: Queue,
     budget: Arc<Budget>,
     tally: Mutex<Tally>,
     done: AtomicU64,
@@ -100,29 +107,30 @@ struct Flow<'a> {
     halted: AtomicBool,
 }
 
-/// Fetches and stores all of `missing`.
+/// Fetches and stores all of `queue`.
 #[allow(clippy::too_many_arguments, reason = "the one caller reads well with them")]
 pub(super) fn download(
     writer: &Writer,
     http: Http,
     template: &DownloadTemplate,
-    missing: Vec<Vec<Missing>>,
+    mut queue: Queue,
     options: &Options,
     stop: &Stop,
     watch: &Watch<'_>,
     committer: &mut Committer<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    if missing.is_empty() || stop.is_set() {
+    if queue.len() == 0 || stop.is_set() {
         return Ok(());
     }
+    queue.costly_first(estimate);
     let flow = Flow {
         writer,
         template,
         options,
         stop,
         watch,
-        files: in_order(missing),
+        queue,
         budget: Budget::new(options.budget_bytes),
         tally: Mutex::default(),
         done: AtomicU64::new(0),
@@ -131,7 +139,7 @@ pub(super) fn download(
     };
     watch.tell(Notice::Phase(Phase::Downloading));
     let mut fetch = options.fetch.clone();
-    fetch.jobs = fetch.jobs.min(flow.files.len());
+    fetch.jobs = fetch.jobs.min(flow.queue.len());
     let (jobs, fetched) = fetch_pool(http, fetch, stop.clone())?;
     let (arrive, arrivals) = crossbeam_channel::bounded(options.threads.max(1) * 2);
     let (alive, ended) = crossbeam_channel::bounded::<()>(0);
@@ -158,7 +166,8 @@ pub(super) fn download(
     watch.tell(Notice::Progress(flow.progress()));
     report.downloaded_bytes = flow.bytes.load(Ordering::Relaxed);
     report.peak_bytes = flow.budget.peak_bytes();
-    let tally = flow.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut tally = flow.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    note_absent(writer, &flow.queue, options, &mut tally, report)?;
     report.downloaded += tally.downloaded;
     report.stored_bytes += tally.stored_bytes;
     report.failed += tally.failed;
@@ -166,7 +175,9 @@ pub(super) fn download(
     report.failures.extend(tally.failures.into_iter().take(room));
     report.too_long += tally.too_long;
     report.left += tally.left;
-    report.gave_up = tally.gave_up;
+    if tally.gave_up.is_some() {
+        report.gave_up = tally.gave_up;
+    }
     report.wrong_engines = tally.wrong_engines;
     match tally.fatal {
         Some(error) => Err(Error::Write(error)),
@@ -174,18 +185,57 @@ pub(super) fn download(
     }
 }
 
-/// Big crates first, so that no thread is left alone with one at the end.
-fn in_order(mut crates: Vec<Vec<Missing>>) -> Vec<Asked> {
-    crates.sort_by_cached_key(|files| std::cmp::Reverse(files.iter().map(estimate).sum::<u64>()));
-    let numbered = |files: Vec<Missing>| files.into_iter().enumerate();
-    let asked = crates.into_iter().flat_map(numbered);
-    asked.map(|(order, missing)| Asked { missing, order }).collect()
+/// Notes what was not there, if it is to be believed; and what of it is news.
+fn note_absent(
+    writer: &Writer,
+    queue: &Queue,
+    options: &Options,
+    tally: &mut Tally,
+    report: &mut Report,
+) -> Result<(), archive::Error> {
+    let verdict = tally.refusals.verdict();
+    let askings = writer.with_archive(|archive| options.askings(archive))?;
+    for absent in std::mem::take(&mut tally.absent) {
+        let Some(At { crate_name, queued, .. }) = queue.at(absent.place) else {
+            continue;
+        };
+        let (what, cause) = (queued.release.to_string(), absent.cause);
+        if verdict.is_some() {
+            report.fail(what, cause);
+            continue;
+        }
+        report.missing += 1;
+        let known = writer.with_archive(|archive| archive.crate_state(crate_name))?;
+        let mut releases = known.iter().flat_map(|state| &state.releases);
+        let known = releases.find(|known| known.version == queued.release.version && known.digest == queued.digest);
+        // Asked for before its time, it counts when the time has come.
+        let absence = known.and_then(|known| known.absence);
+        if askings.is_due(absence) {
+            let event = Event {
+                kind: EventKind::Missing,
+                yanked: false,
+                generation: 0,
+                version: queued.release.version.to_string(),
+                digest: Some(queued.digest),
+                text: Some(absent.status.to_string().into_bytes()),
+            };
+            writer.note(crate_name, event);
+        }
+        if absence.is_none() || queued.named {
+            report.missing_new += 1;
+            if report.absences.len() < MAX_FAILURES {
+                report.absences.push(Failure { what, cause });
+            }
+        }
+    }
+    report.gave_up = verdict;
+    Ok(())
 }
 
-fn estimate(missing: &Missing) -> u64 {
-    let known = missing
-        .neighbour
-        .map(|(crate_bytes, tar_bytes)| Share::cost(crate_bytes, tar_bytes));
+fn estimate(held: Held) -> u64 {
+    let known = held
+        .last
+        .map(|(crate_bytes, tar_bytes)| Share::cost(u64::from(crate_bytes), u64::from(tar_bytes)));
     known.unwrap_or(TYPICAL_CRATE_BYTES * TAR_FACTOR)
 }
 
@@ -196,14 +246,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Flow<'_> {
     fn ask(&self, jobs: Sender<Job<Share>>) {
         let limit_bytes = self.options.budget_bytes;
-        for (place, asked) in self.files.iter().enumerate() {
-            let missing = &asked.missing;
+        for (place, At { queued, held, .. }) in self.places() {
             let job = Job {
-                release: missing.release.clone(),
-                url: self.template.url(&missing.release, &missing.digest),
-                digest: missing.digest,
+                url: self.template.url(&queued.release, &queued.digest),
+                release: queued.release,
+                digest: queued.digest,
                 ticket: Share {
-                    permit: self.budget.take(estimate(missing).min(limit_bytes)),
+                    permit: self.budget.take(estimate(held).min(limit_bytes)),
                     limit_bytes,
                     place,
                 },
@@ -214,14 +263,19 @@ impl Flow<'_> {
         }
     }
 
+    fn places(&self) -> impl Iterator<Item = (usize, At<'_>)> {
+        (0..self.queue.len()).filter_map(|place| Some((place, self.queue.at(place)?)))
+    }
+
     fn pass_on(&self, fetched: Receiver<Fetched<Share>>, arrive: Sender<Arrival>) {
-        let mut passed = vec![false; self.files.len()];
+        let mut passed = vec![false; self.queue.len()];
         let mut pass = |fetched: Fetched<Share>| {
             let Fetched { job, result } = fetched;
             let Share { permit, place, .. } = job.ticket;
             let file = match result {
                 Ok(bytes) => {
                     self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    lock(&self.tally).refusals.came();
                     Some((job.digest, bytes))
                 }
                 // Its place is filled like all that are still to come.
@@ -230,24 +284,29 @@ impl Flow<'_> {
                     lock(&self.tally).too_long += 1;
                     None
                 }
+                Err(error @ registry::Error::Missing { .. }) => {
+                    self.note_refusal(place, &job.release, &error);
+                    None
+                }
                 Err(error) => {
                     if let registry::Error::Outage(_) = error {
                         self.halted.store(true, Ordering::Relaxed);
                         lock(&self.tally).gave_up.get_or_insert_with(|| error.to_string());
                         return;
                     }
-                    let is_missing = matches!(error, registry::Error::Missing { .. });
-                    self.fail(&job.release, error.to_string(), is_missing);
+                    self.fail(&job.release, error.to_string());
                     None
                 }
             };
             passed[place] = true;
-            let order = self.files[place].order;
-            let release = job.release;
+            let Some(At { order, of, .. }) = self.queue.at(place) else {
+                return;
+            };
             // Whoever stores is there until this end is dropped.
             let _ = arrive.send(Arrival {
-                release,
+                release: job.release,
                 order,
+                of,
                 file,
                 permit,
             });
@@ -265,21 +324,46 @@ impl Flow<'_> {
         }
         // What has arrived may wait for an earlier version that will not come.
         let last = passed.iter().rposition(|&passed| passed).unwrap_or(0);
-        for (place, asked) in self.files.iter().enumerate().filter(|(place, _)| !passed[*place]) {
-            let release = &asked.missing.release;
+        for (place, At { order, of, queued, .. }) in self.places().filter(|(place, _)| !passed[*place]) {
             if halted {
                 lock(&self.tally).left += 1;
             } else if !stopped {
-                self.fail(release, super::LOST.to_owned(), false);
+                self.fail(&queued.release, super::LOST.to_owned());
             }
             if place < last {
                 let _ = arrive.send(Arrival {
-                    release: release.clone(),
-                    order: asked.order,
+                    release: queued.release,
+                    order,
+                    of,
                     file: None,
                     permit: self.budget.take(0),
                 });
             }
+        }
+    }
+
+    fn note_refusal(&self, place: usize, release: &Release, error: &registry::Error) {
+        let registry::Error::Missing { url, status } = error else {
+            return;
+        };
+        let was_absent = self.queue.at(place).is_some_and(|at| at.queued.was_absent);
+        let (what, cause) = (release.to_string(), error.to_string());
+        self.watch.tell(Notice::Missing(&Failure {
+            what,
+            cause: cause.clone(),
+        }));
+        let mut tally = lock(&self.tally);
+        tally.absent.push(Absent {
+            place,
+            status: *status,
+            cause,
+        });
+        // One that is known to be missing tells nothing of the server.
+        if !was_absent {
+            tally.refusals.refused(release.name.key(), url, *status);
+        }
+        if tally.refusals.are_plain() {
+            self.halted.store(true, Ordering::Relaxed);
         }
     }
 
@@ -307,19 +391,16 @@ impl Flow<'_> {
                     lock(&self.tally).fatal.get_or_insert(error);
                     self.stop.set();
                 }
-                Err(error) => self.fail(release, error.to_string(), false),
+                Err(error) => self.fail(release, error.to_string()),
             }
         };
         ingest(self.writer, arrivals, self.options.threads, self.options.encode, &done);
     }
 
-    fn fail(&self, release: &Release, cause: String, is_missing: bool) {
+    fn fail(&self, release: &Release, cause: String) {
         let what = release.to_string();
         let failure = Failure { what, cause };
-        self.watch.tell(match is_missing {
-            true => Notice::Missing(&failure),
-            false => Notice::Failed(&failure),
-        });
+        self.watch.tell(Notice::Failed(&failure));
         let mut tally = lock(&self.tally);
         tally.failed += 1;
         if tally.failures.len() < MAX_FAILURES {
@@ -328,7 +409,7 @@ impl Flow<'_> {
     }
 
     fn progress(&self) -> Progress {
-        let (done, total) = (self.done.load(Ordering::Relaxed), self.files.len() as u64);
+        let (done, total) = (self.done.load(Ordering::Relaxed), self.queue.len() as u64);
         let tally = lock(&self.tally);
         Progress {
             bytes: self.bytes.load(Ordering::Relaxed),

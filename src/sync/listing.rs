@@ -1,14 +1,16 @@
 //! The first half of a run: asking the registry index, noting what is new in it,
 //! and finding out what is wanted and not held.
 
+use super::absence::Askings;
 use super::absorb::{events, known_releases, removals};
 use super::notice::{Notice, Phase, Progress, Watch};
+use super::queue::{Held, Queue, Queued};
 use super::want::{Choice, Listed, Want, choose, describe};
-use super::{Committer, Error, Filter, Report, Selection};
+use super::{Committer, Error, Filter, Options, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
 use crate::format::manifest::EventKind;
 use crate::format::manifest_event::Event;
-use crate::ids::{CrateName, Digest, Release};
+use crate::ids::{CrateName, Release};
 use crate::registry::{self, CrateFile, IndexFile, RegistryIndex, RegistryLine, Stop, receive, send, workers};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,16 +19,6 @@ use std::sync::Arc;
 /// share, that is more likely a fault of the registry index than their deletion.
 const GONE_COUNT: usize = 3;
 const GONE_PERCENT: usize = 20;
-
-/// A release to fetch.
-#[derive(Debug)]
-pub(super) struct Missing {
-    pub release: Release,
-    pub digest: Digest,
-    /// What a neighbour takes in memory, if one is held: crate file, tar, and what
-    /// becomes of it.
-    pub neighbour: Option<(u64, u64)>,
-}
 
 struct Question {
     key: String,
@@ -41,13 +33,13 @@ pub(super) fn list(
     writer: &Writer,
     selection: &Selection,
     index: Arc<dyn RegistryIndex>,
-    jobs: usize,
+    options: &Options,
     stop: &Stop,
     watch: &Watch<'_>,
     committer: &mut Committer<'_>,
     report: &mut Report,
-) -> Result<Vec<Vec<Missing>>, Error> {
-    let (questions, answers) = workers(jobs, move |question: Question| {
+) -> Result<Queue, Error> {
+    let (questions, answers) = workers(options.fetch.jobs, move |question: Question| {
         let file = index.crate_file(&question.name, question.tag.as_deref());
         (question, file)
     })
@@ -55,8 +47,9 @@ pub(super) fn list(
     let mut listing = Listing {
         writer,
         filter: &selection.filter,
+        askings: writer.with_archive(|archive| options.askings(archive))?,
         report,
-        missing: Vec::new(),
+        queue: Queue::default(),
         gone: Vec::new(),
         known_count: 0,
     };
@@ -105,7 +98,7 @@ pub(super) fn list(
     })?;
     listing.note_gone(selection)?;
     watch.tell_failures(listing.report);
-    Ok(listing.missing)
+    Ok(listing.queue)
 }
 
 fn question(writer: &Writer, key: &str, name: &CrateName) -> Result<Question, archive::Error> {
@@ -131,8 +124,9 @@ fn question(writer: &Writer, key: &str, name: &CrateName) -> Result<Question, ar
 struct Listing<'a> {
     writer: &'a Writer,
     filter: &'a Filter,
+    askings: Askings,
     report: &'a mut Report,
-    missing: Vec<Vec<Missing>>,
+    queue: Queue,
     /// Crates known here that the registry index no longer has.
     gone: Vec<(String, CrateState)>,
     known_count: usize,
@@ -266,35 +260,39 @@ impl Listing<'_> {
         if let (Some(cause), true) = (cause, wants.contains(&Want::All)) {
             self.fail_all(name, &[Want::All], cause)?;
         }
-        let mut missing = Vec::new();
-        for (at, by_version) in chosen {
+        let mut queued = Vec::new();
+        for (at, named) in chosen {
             let listed = &listed[at];
             if self.writer.find(&listed.digest)?.is_some() {
                 self.report.wanted += 1;
                 self.report.held += 1;
                 continue;
             }
-            let is_purged = known(state, listed).is_some_and(|release| release.purged);
-            if is_purged && !by_version {
+            let known = known(state, listed);
+            if known.is_some_and(|release| release.purged) && !named {
                 self.report.purged += 1;
                 continue;
             }
-            match self.fetchable(state, listed)? {
-                Ok(release) => missing.push((listed.version.clone(), release, listed.digest)),
-                Err(cause) if by_version => self.report.fail(format!("{name}@{}", listed.version), cause),
+            let absence = known.and_then(|known| known.absence);
+            match self.fetchable(known, listed)? {
+                // Whoever names it wants to know.
+                Ok(_) if !named && !self.askings.is_due(absence) => self.report.missing += 1,
+                Ok(release) => queued.push(Queued {
+                    release,
+                    digest: listed.digest,
+                    was_absent: absence.is_some(),
+                    named,
+                }),
+                Err(cause) if named => self.report.fail(format!("{name}@{}", listed.version), cause),
                 Err(_) => continue,
             }
             self.report.wanted += 1;
         }
-        if !missing.is_empty() {
-            missing.sort();
-            let neighbour = self.neighbour(state)?;
-            let missing = missing.into_iter().map(|(_, release, digest)| Missing {
-                release,
-                digest,
-                neighbour,
-            });
-            self.missing.push(missing.collect());
+        if !queued.is_empty() {
+            queued.sort_by(|a, b| a.release.version.cmp(&b.release.version));
+            let held = self.held(state)?;
+            let name = state.map_or(name.as_str(), |state| &state.name);
+            self.queue.push(name, held, &queued);
         }
         Ok(())
     }
@@ -316,10 +314,9 @@ impl Listing<'_> {
     /// The release to ask the download server for, or why not.
     fn fetchable(
         &self,
-        state: Option<&CrateState>,
+        known: Option<&archive::ReleaseState>,
         listed: &Listed,
     ) -> Result<Result<Release, String>, archive::Error> {
-        let known = known(state, listed);
         if let Some(purged) = known.filter(|release| release.purged) {
             let purge = self.writer.with_archive(|archive| archive.purge_of(purged))?;
             let (snapshot, reason) = purge.unwrap_or_default();
@@ -349,14 +346,14 @@ impl Listing<'_> {
         }))
     }
 
-    /// Crate file and tar bytes of the last release held.
-    fn neighbour(&self, state: Option<&CrateState>) -> Result<Option<(u64, u64)>, archive::Error> {
-        for release in state.iter().flat_map(|state| state.releases.iter().rev()) {
+    fn held(&self, state: Option<&CrateState>) -> Result<Held, archive::Error> {
+        let mut held = Held::default();
+        for release in state.iter().flat_map(|state| &state.releases) {
             if let Some(entry) = self.writer.find(&release.digest)? {
-                return Ok(Some((u64::from(entry.crate_bytes), u64::from(entry.content_bytes))));
+                held.add(entry.crate_bytes, entry.content_bytes);
             }
         }
-        Ok(None)
+        Ok(held)
     }
 
     /// Notes that whole crates have left the registry, unless they are too many.

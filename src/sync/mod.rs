@@ -3,29 +3,37 @@
 //! A run asks the registry index for every crate that is wanted, notes what its
 //! lines say that the archive does not know yet, and fetches what is wanted and not
 //! held. Nothing remembers what failed: what is missing is computed anew each time,
-//! so that every hole is tried again by the next run.
+//! so that every hole is tried again by the next run. Only what the registry's own
+//! server did not have is remembered, so as to be asked for less and less often.
 
+mod absence;
 mod absorb;
 mod download;
+mod estimate;
 mod filter;
 mod import;
 mod listing;
 mod notice;
+mod queue;
 mod repair;
 mod want;
 mod whole;
 
+pub use absence::next_asking;
+pub use estimate::Plan;
 pub use filter::{Filter, NameGlob};
 pub use import::import_with_index;
 pub use notice::{Notice, Phase, Progress, Watcher};
 pub use repair::DownloadServer;
 pub use want::{Choice, CrateWant, Listed, Selection, Want};
 
-use crate::archive::{self, CommitInfo, EncodeOptions, Writer};
+use absence::Askings;
+
+use crate::archive::{self, Archive, CommitInfo, EncodeOptions, Writer};
 use crate::ids::Release;
 use crate::registry::{
     self, DownloadTemplate, FetchCounts, FetchOptions, GitIndex, Http, HttpOptions, IndexConfig, IndexUrl,
-    RegistryIndex, SparseIndex, Stop, receive, same_registry, send, workers,
+    RegistryIndex, SparseIndex, Stop, receive, send, workers,
 };
 use notice::Watch;
 use std::path::PathBuf;
@@ -71,6 +79,13 @@ pub struct Options {
     /// Whether crate files longer than `fetch.max_crate_bytes` are simply not wanted.
     /// Otherwise each is a failure.
     pub leave_out_longer: bool,
+    /// Whether to stop when it is known what would be fetched. The writer should then be
+    /// one that rehearses, for what is learned on the way is committed all the same.
+    pub dry_run: bool,
+    /// Whether what was missing upstream is asked for again before it is time to.
+    pub retry_missing: bool,
+    /// The time, in seconds since 1970 UTC.
+    pub clock: fn() -> u64,
 }
 
 impl Options {
@@ -90,7 +105,14 @@ impl Options {
             accept_removals: 0,
             no_download: false,
             leave_out_longer: false,
+            dry_run: false,
+            retry_missing: false,
+            clock: archive::now,
         }
+    }
+
+    fn askings(&self, archive: &Archive) -> Result<Askings, archive::Error> {
+        Askings::new(archive, (self.clock)(), self.retry_missing)
     }
 }
 
@@ -124,11 +146,20 @@ pub struct Report {
     pub stored_bytes: u64,
     /// Of these, not fetched because that was not asked for, or not any more.
     pub left: u64,
+    /// Of a dry run: what would be fetched.
+    pub plan: Option<Plan>,
     /// Of these, left out because they are longer than was asked for.
     pub too_long: u64,
     /// Releases that would be wanted, but were erased here on purpose; they do not count
     /// as wanted.
     pub purged: u64,
+    /// Of these, listed by the registry index and not to be had from its download
+    /// server, whether that was asked now or before.
+    pub missing: u64,
+    /// Of these, how many are news: found for the first time, or named by version.
+    pub missing_new: u64,
+    /// The first [`MAX_FAILURES`] of the news, in the order of names.
+    pub absences: Vec<Failure>,
     /// Everything that failed.
     pub failed: u64,
     /// The first [`MAX_FAILURES`] of them, in the order of names.
@@ -155,7 +186,13 @@ pub struct Report {
 impl Report {
     /// Whether everything wanted is held now.
     pub fn is_complete(&self) -> bool {
-        !self.stopped && self.failed == 0 && self.left == 0 && self.gave_up.is_none()
+        self.is_well() && self.missing == 0
+    }
+
+    /// Whether nothing is to be done or told: everything wanted is held, but for what
+    /// is known to be missing upstream.
+    pub fn is_well(&self) -> bool {
+        !self.stopped && self.failed == 0 && self.left == 0 && self.gave_up.is_none() && self.missing_new == 0
     }
 
     /// Notes a failure.
@@ -255,16 +292,17 @@ pub fn run(
     stop: &Stop,
     watcher: Watcher<'_>,
 ) -> Result<Report, Error> {
-    let watch = &Watch::new(watcher);
+    let watch = &Watch::new(watcher, options.dry_run);
     let registry = options.index.registry();
-    if let Some(known) = writer.with_archive(archive::Archive::known_registry)?
-        && !same_registry(&known, &registry)
+    if let Some(known) = writer.with_archive(Archive::known_registry)?
+        && !options.index.is(&known)
     {
         return Err(Error::OtherRegistry {
             expected: known,
             found: registry,
         });
     }
+    let before = writer.with_archive(|archive| archive.head().generation);
     let mut committer = Committer {
         writer,
         watch,
@@ -300,8 +338,12 @@ pub fn run(
     watch.tell(Notice::Phase(Phase::Committing));
     committer.commit()?;
     report.stopped = stop.is_set();
-    report.snapshot = writer.with_archive(|archive| archive.head().generation);
+    report.snapshot = match options.dry_run {
+        true => before,
+        false => writer.with_archive(|archive| archive.head().generation),
+    };
     report.failures.sort();
+    report.absences.sort();
     Ok(report)
 }
 
@@ -343,27 +385,20 @@ fn steps(
     };
     let config = config_of(index.clone(), stop)?;
     let template = DownloadTemplate::parse(options.dl.as_deref().unwrap_or(&config.dl))?;
-    let missing = match (selection.all, git) {
+    let queue = match (selection.all, git) {
         (true, Some(git)) => whole::list(writer, &git, &selection.filter, options, stop, watch, committer, report)?,
         (true, None) => {
             return Err(Error::NoList {
                 index: options.index.registry(),
             });
         }
-        (false, _) => listing::list(
-            writer,
-            selection,
-            index,
-            options.fetch.jobs,
-            stop,
-            watch,
-            committer,
-            report,
-        )?,
+        (false, _) => listing::list(writer, selection, index, options, stop, watch, committer, report)?,
     };
-    download::download(
-        writer, http, &template, missing, options, stop, watch, committer, report,
-    )
+    if options.dry_run {
+        report.plan = Some(writer.with_archive(|archive| estimate::estimate(archive, &queue, options))?);
+        return Ok(());
+    }
+    download::download(writer, http, &template, queue, options, stop, watch, committer, report)
 }
 
 /// Asks for `config.json` on a thread of its own, so that whoever stops the run does

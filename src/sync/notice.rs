@@ -79,13 +79,16 @@ pub type Watcher<'a> = &'a (dyn Fn(Notice<'_>) + Sync);
 /// Tells a watcher, each failure once.
 pub(super) struct Watch<'a> {
     watcher: Watcher<'a>,
+    /// Whether nothing is really committed, so that no commit is told.
+    rehearses: bool,
     failed: AtomicU64,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(watcher: Watcher<'a>) -> Watch<'a> {
+    pub(super) fn new(watcher: Watcher<'a>, rehearses: bool) -> Watch<'a> {
         Watch {
             watcher,
+            rehearses,
             failed: AtomicU64::new(0),
         }
     }
@@ -100,6 +103,7 @@ impl<'a> Watch<'a> {
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 (self.watcher)(notice);
             }
+            Notice::Committed { .. } | Notice::Phase(Phase::Committing) if self.rehearses => {}
             other => (self.watcher)(other),
         }
     }

@@ -5,9 +5,10 @@
 //! only thrift. *What to fetch* is everything listed and not held, computed anew from
 //! the whole manifest, so that no hole is ever passed over because a cursor moved.
 
+use super::absence::Askings;
 use super::absorb::{events, known_in, removals};
-use super::listing::Missing;
 use super::notice::{Notice, Phase, Progress, Watch};
+use super::queue::{Held, Queue, Queued};
 use super::{Committer, Error, Failure, Filter, Options, Report};
 use crate::archive::{self, Archive, CrateState, LineReader, ReleaseState, Writer};
 use crate::format::manifest::{EventKind, NameRange};
@@ -54,7 +55,7 @@ pub(super) fn list(
     watch: &Watch<'_>,
     committer: &mut Committer<'_>,
     report: &mut Report,
-) -> Result<Vec<Vec<Missing>>, Error> {
+) -> Result<Queue, Error> {
     let archive = writer.with_archive(Archive::clone);
     let since = archive.cursor()?;
     if since.as_ref() != Some(&index.commit()) {
@@ -69,7 +70,7 @@ pub(super) fn list(
         };
         let (mut removed, whole) = absorb(writer, &archive, index, &files, options, stop, watch, committer, report)?;
         if stop.is_set() {
-            return Ok(Vec::new());
+            return Ok(Queue::default());
         }
         vanished(&archive, &files, gone, &mut removed)?;
         // A line that cannot be read may be of any release of its crate; that file's
@@ -259,21 +260,18 @@ fn check_removals(archive: &Archive, index: &GitIndex, removed: u64, options: &O
 struct Part {
     wanted: u64,
     held: u64,
+    missing: u64,
     left: u64,
     purged: u64,
     failures: Vec<(String, String)>,
-    missing: Vec<Vec<Missing>>,
+    queue: Queue,
 }
 
 /// Everything that the archive knows the registry to list, that `filter` takes and that
 /// is not held, found on all cores.
-fn missing(
-    writer: &Writer,
-    filter: &Filter,
-    options: &Options,
-    report: &mut Report,
-) -> Result<Vec<Vec<Missing>>, Error> {
+fn missing(writer: &Writer, filter: &Filter, options: &Options, report: &mut Report) -> Result<Queue, Error> {
     let archive = writer.with_archive(Archive::clone);
+    let askings = options.askings(&archive)?;
     let threads = options.threads.max(1);
     let ranges = archive.name_ranges(threads * RANGES_PER_THREAD)?;
     let next = AtomicUsize::new(0);
@@ -284,7 +282,7 @@ fn missing(
             let Some(range) = ranges.get(i) else {
                 return Ok::<_, Error>(parts);
             };
-            parts.push((i, missing_in(&archive, *range, filter, options)?));
+            parts.push((i, missing_in(&archive, *range, filter, &askings, options)?));
         }
     };
     let mut parts = std::thread::scope(|scope| {
@@ -299,21 +297,28 @@ fn missing(
         Ok::<_, Error>(parts)
     })?;
     parts.sort_by_key(|(i, _)| *i);
-    let mut missing = Vec::new();
+    let mut queue = Queue::default();
     for (_, part) in parts {
         report.wanted += part.wanted;
         report.held += part.held;
+        report.missing += part.missing;
         report.left += part.left;
         report.purged += part.purged;
         for (what, cause) in part.failures {
             report.fail(what, cause);
         }
-        missing.extend(part.missing);
+        queue.append(part.queue);
     }
-    Ok(missing)
+    Ok(queue)
 }
 
-fn missing_in(archive: &Archive, range: NameRange, filter: &Filter, options: &Options) -> Result<Part, Error> {
+fn missing_in(
+    archive: &Archive,
+    range: NameRange,
+    filter: &Filter,
+    askings: &Askings,
+    options: &Options,
+) -> Result<Part, Error> {
     let mut part = Part::default();
     let mut lines = LineReader::new(archive);
     archive.each_crate_in(range, |state| {
@@ -321,12 +326,12 @@ fn missing_in(archive: &Archive, range: NameRange, filter: &Filter, options: &Op
             return Ok(());
         }
         let mut of_crate = Vec::new();
-        let mut neighbour = None;
+        let mut of_crate_held = Held::default();
         let mut listed = Vec::new();
         for release in &state.releases {
             let held = archive.find(&release.digest)?;
             if let Some(entry) = held {
-                neighbour = Some((u64::from(entry.crate_bytes), u64::from(entry.content_bytes)));
+                of_crate_held.add(entry.crate_bytes, entry.content_bytes);
             }
             if !release.is_current() || !release.is_listed() {
                 continue;
@@ -340,9 +345,12 @@ fn missing_in(archive: &Archive, range: NameRange, filter: &Filter, options: &Op
         for place in filter.newest(&versions.collect::<Vec<_>>()) {
             let (release, is_held) = listed[place];
             part.wanted += 1;
-            match is_held {
-                true => part.held += 1,
-                false => of_crate.push(release),
+            if is_held {
+                part.held += 1;
+            } else if askings.is_due(release.absence) {
+                of_crate.push(release);
+            } else {
+                part.missing += 1;
             }
         }
         if options.no_download {
@@ -352,10 +360,11 @@ fn missing_in(archive: &Archive, range: NameRange, filter: &Filter, options: &Op
         let mut found = Vec::new();
         for release in of_crate {
             match fetchable(&mut lines, release)? {
-                Ok(named) => found.push(Missing {
+                Ok(named) => found.push(Queued {
                     release: named,
                     digest: release.digest,
-                    neighbour,
+                    was_absent: release.absence.is_some(),
+                    named: false,
                 }),
                 Err(cause) => part
                     .failures
@@ -363,9 +372,7 @@ fn missing_in(archive: &Archive, range: NameRange, filter: &Filter, options: &Op
             }
         }
         found.sort_by(|a, b| a.release.version.cmp(&b.release.version));
-        if !found.is_empty() {
-            part.missing.push(found);
-        }
+        part.queue.push(&state.name, of_crate_held, &found);
         Ok::<(), Error>(())
     })?;
     Ok(part)

@@ -38,7 +38,9 @@ fn bad_day(act: Act, requests: usize, parts: &[&str]) {
 
     registry.always(&dl_path("bad@1.0.1"), None);
     registry.forget_requests();
-    let mended = sync(folder.path(), &registry, &["bad", "good"]);
+    let mut options = options(&registry);
+    options.retry_missing = true;
+    let mended = run(folder.path(), &options, &selection(&["bad", "good"])).unwrap();
     assert_eq!((mended.downloaded, mended.held, mended.is_complete()), (1, 3, true));
     assert_eq!(registry.requests("/dl/").len(), 1);
     assert_holds(folder.path(), &files.each_ref().map(Vec::as_slice));

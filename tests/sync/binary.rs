@@ -70,8 +70,10 @@ fn json_tells_what_happens_one_object_a_line() {
     let done = told("done");
     assert_eq!(
         (done.len(), &done[0]["complete"], &done[0]["failed_count"]),
-        (1, &false.into(), &3.into())
+        (1, &false.into(), &2.into())
     );
+    assert_eq!((&done[0]["missing"], &done[0]["missing_new"]), (&1.into(), &1.into()));
+    assert_eq!(done[0]["absent"][0]["what"], "ev@1.0.1");
     assert_eq!(events.last(), Some(done[0]));
 
     // What ends a run at once is an event, too.
@@ -103,11 +105,11 @@ fn it_says_what_it_did_and_exits_accordingly() {
     assert_eq!(code, Some(1), "{stdout}{stderr}");
     assert!(stdout.starts_with("3 crates wanted: 2 downloaded ("), "{stdout}");
     assert!(
-        stdout.contains("0 held already, 1 failed; archive is now snapshot 1"),
+        stdout.contains("0 held already, 0 failed, 1 missing upstream; archive is now snapshot 1"),
         "{stdout}"
     );
     assert!(
-        stderr.starts_with("failed: bin@1.0.1: missing upstream: http://"),
+        stderr.starts_with("missing: bin@1.0.1: missing upstream: http://"),
         "{stderr}"
     );
     assert!(
@@ -116,12 +118,19 @@ fn it_says_what_it_did_and_exits_accordingly() {
             .lines()
             .last()
             .unwrap()
-            .contains("tries again just what is missing"),
+            .contains("tries again just what is missing, after a day"),
         "{stderr}"
     );
 
     registry.serve(&dl_path("bin@1.0.1"), &support::crate_file("bin@1.0.1", 300));
-    let (code, stdout, _) = output(sync().arg("--json"));
+    // Known to be missing and not asked for again so soon, it is no failure any more.
+    let (code, stdout, stderr) = output(&mut sync());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(
+        stdout.contains("0 downloaded") && stdout.contains("1 missing upstream"),
+        "{stdout}"
+    );
+    let (code, stdout, _) = output(sync().args(["--json", "--retry-missing"]));
     assert_eq!(code, Some(0));
     let summary = summary(&stdout);
     assert_eq!(summary["downloaded"], 1);

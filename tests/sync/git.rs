@@ -83,10 +83,12 @@ fn what_failed_is_fetched_by_a_later_run_though_the_index_is_the_same() {
     world.registry.forget(&crate::support::dl_path("late@1.0.0"));
     world.git.commit("first");
     let report = world.all();
-    assert_eq!((report.downloaded, report.failures.len()), (1, 1));
+    assert_eq!((report.downloaded, report.missing_new), (1, 1));
     assert!(causes(&report)[0].contains("missing upstream"), "{:?}", causes(&report));
     world.registry.serve(&crate::support::dl_path("late@1.0.0"), &late);
-    let report = world.all();
+    let mut options = world.options();
+    options.retry_missing = true;
+    let report = world.all_with(&options).unwrap();
     assert!(report.is_complete());
     assert_eq!((report.held, report.downloaded), (1, 1));
     assert_holds(&world.archive(), &[&late]);
@@ -285,4 +287,33 @@ fn the_program_says_what_is_listed_and_not_held() {
     let (code, text) = run(&[]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("2 downloaded"), "{text}");
+}
+
+/// A clone is another place to read the same registry from.
+#[test]
+fn a_clone_is_the_registry_that_it_was_cloned_from() {
+    let mut world = World::new();
+    let file = world.publish("clone@1.0.0");
+    world.git.commit("first");
+    let index = || IndexUrl::parse(&world.git.folder.display().to_string()).unwrap();
+    let by_folder = index().registry();
+    assert!(by_folder.starts_with("file://"), "{by_folder}");
+    assert!(world.all().is_complete());
+    let config = world.git.folder.join("config");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let with_origin =
+        |url: &str| std::fs::write(&config, format!("{before}[remote \"origin\"]\n\turl = {url}\n")).unwrap();
+    with_origin("https://github.com/rust-lang/crates.io-index.git");
+    let clone = index();
+    assert!(
+        clone.is("sparse+https://index.crates.io/")
+            && clone.is("registry+https://github.com/rust-lang/crates.io-index")
+    );
+    assert!(!clone.is("sparse+https://x.test/"));
+    // What an archive has from before is the same one, too.
+    assert!(clone.is(&by_folder));
+    assert!(world.all().is_complete());
+    assert_holds(&world.archive(), &[&file]);
+    with_origin("../elsewhere");
+    assert_eq!(index().registry(), by_folder);
 }

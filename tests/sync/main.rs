@@ -8,10 +8,13 @@ mod bad_days;
 mod bad_git;
 mod binary;
 mod changes;
+mod dry_run;
 mod endings;
+mod fast;
 mod git;
 mod git_repository;
 mod inputs;
+mod missing;
 mod runs;
 mod selection;
 mod two_at_once;
@@ -80,7 +83,7 @@ fn lines(folder: &Path, name: &str) -> Vec<String> {
 }
 
 fn causes(report: &Report) -> Vec<String> {
-    let failures = report.failures.iter();
+    let failures = report.failures.iter().chain(&report.absences);
     failures
         .map(|failure| format!("{}: {}", failure.what, failure.cause))
         .collect()
