@@ -4,16 +4,17 @@
 
 use super::names::{index_name, manifest_name};
 use super::{Archive, Error};
+use crate::format::Damaged;
 use crate::format::head::SegmentEntry;
 use crate::format::index::{self, Entry};
-use crate::format::manifest::Transaction;
+use crate::format::manifest::{ManifestSegment, Transaction};
 use crate::format::manifest_draft::{Compressor, Draft, EncodedBlock};
 use crate::format::manifest_event::Events;
 use crate::format::manifest_merge::{Merge, Piece};
 use crate::format::manifest_write::SegmentEncoder;
 use crate::format::pages::PAGE_BYTES;
 use crate::ids::Digest;
-use crate::store::Medium;
+use crate::store::{FileBytes, Medium};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io;
@@ -75,30 +76,111 @@ pub(super) fn write_index(
     Ok([&archive.head.indexes[..kept], &[entry]].concat())
 }
 
-/// Writes the manifest segment of `generation`, whose own events are `events`, and
-/// says which the snapshot has then.
-pub(super) fn write_manifest(
-    archive: &Archive,
-    generation: u64,
-    transaction: Transaction,
-    events: Events,
-) -> Result<Vec<SegmentEntry>, Error> {
+/// What a commit adds to the manifest.
+pub(super) enum News {
+    /// Events of its own, in a transaction of its own.
+    Own(Transaction, Events),
+    /// What another archive of the same lineage has told already.
+    Told(Told),
+}
+
+impl News {
+    /// The hash of the newest transaction.
+    pub(super) fn root(&self) -> [u8; 32] {
+        match self {
+            News::Own(transaction, _) => transaction.hash,
+            News::Told(told) => told.transactions.last().map_or([0; 32], |newest| newest.hash),
+        }
+    }
+}
+
+/// Transactions of another archive with their events, in a segment.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Checked against the hashes of its transactions.
+    pub segment: ManifestSegment<FileBytes>,
+    /// Its transactions up to this generation are known here.
+    pub after: u64,
+    /// The others, oldest first.
+    pub transactions: Vec<Transaction>,
+}
+
+/// Writes the manifest segment of `generation`, and says which the snapshot has then.
+pub(super) fn write_manifest(archive: &Archive, generation: u64, news: News) -> Result<Vec<SegmentEntry>, Error> {
+    let (added, events, told) = match news {
+        News::Own(transaction, events) => (vec![transaction], events, None),
+        News::Told(told) => (told.transactions, Events::default(), Some((told.segment, told.after))),
+    };
     let sizes = archive.manifests.iter().map(|segment| segment.event_count());
-    let kept = kept(sizes, transaction.event_count);
+    let kept = kept(sizes, added.iter().map(|made| made.event_count).sum());
     let absorbed = &archive.manifests[kept..];
-    let damaged = |(i, damage)| archive.manifest_damage(kept + i, damage);
+    let damaged = |(i, damage): (usize, Damaged)| match absorbed.len() {
+        own if i < own => archive.manifest_damage(kept + i, damage),
+        _ => Error::damaged("the manifest of the bundle")(damage),
+    };
     let mut transactions = Vec::new();
     for (i, segment) in absorbed.iter().enumerate() {
         transactions.extend(segment.transactions().map_err(|damage| damaged((i, damage)))?);
     }
-    transactions.push(transaction);
+    transactions.extend(added);
 
+    let mut file = SegmentFile::create(&*archive.medium, manifest_name(generation))?;
+    let sources = absorbed.iter().map(|segment| (&**segment, 0));
+    let told = told.iter().map(|(segment, after)| (segment, *after));
+    let pieces = Merge::after(sources.chain(told), events);
+    let header = encode_manifest(generation, &transactions, pieces, &damaged, &mut |bytes| {
+        file.append(&bytes)
+    })?;
+    let entry = file.finish(generation, &header)?;
+    Ok([&archive.head.manifests[..kept], &[entry]].concat())
+}
+
+/// All transactions of `archive` above generation `after` with their events, as the
+/// bytes of one segment; none if there are none.
+pub(super) fn manifest_after(archive: &Archive, after: u64) -> Result<Option<Vec<u8>>, Error> {
+    let mut sources = Vec::new();
+    let mut transactions = Vec::new();
+    for (i, segment) in archive.manifests.iter().enumerate() {
+        let all = segment
+            .transactions()
+            .map_err(|damage| archive.manifest_damage(i, damage))?;
+        let known = all.iter().filter(|made| made.generation <= after).count();
+        if known < all.len() {
+            sources.push((&**segment, if known == 0 { 0 } else { after }, i));
+            transactions.extend_from_slice(&all[known..]);
+        }
+    }
+    let Some(newest) = transactions.last() else {
+        return Ok(None);
+    };
+    let generation = newest.generation;
+    let damaged =
+        |(i, damage): (usize, Damaged)| archive.manifest_damage(sources.get(i).map_or(0, |one| one.2), damage);
+    let mut bytes = vec![0; PAGE_BYTES];
+    let pieces = Merge::after(
+        sources.iter().map(|(segment, after, _)| (*segment, *after)),
+        Events::default(),
+    );
+    let header = encode_manifest(generation, &transactions, pieces, &damaged, &mut |piece| {
+        bytes.extend(piece);
+        Ok(())
+    })?;
+    bytes[..header.len()].copy_from_slice(&header);
+    Ok(Some(bytes))
+}
+
+/// Puts `pieces` together; `append` gets the segment behind its header, which is returned.
+fn encode_manifest(
+    generation: u64,
+    transactions: &[Transaction],
+    mut pieces: Merge<'_, FileBytes>,
+    damaged: &dyn Fn((usize, Damaged)) -> Error,
+    append: &mut dyn FnMut(Vec<u8>) -> Result<(), Error>,
+) -> Result<Vec<u8>, Error> {
     let name = manifest_name(generation);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut compressors = Vec::new();
-    let mut file = SegmentFile::create(&*archive.medium, name.clone())?;
     let mut encoder = SegmentEncoder::default();
-    let mut pieces = Merge::new(absorbed.iter().map(|segment| &**segment), events);
     loop {
         let mut batch: Vec<Option<EncodedBlock<'_>>> = Vec::new();
         let mut drafts: Vec<(usize, Draft)> = Vec::new();
@@ -120,14 +202,13 @@ pub(super) fn write_manifest(
             kept.iter().for_each(|block| encoder.push(block));
             made.remove(&i).iter().flatten().for_each(|block| encoder.push(block));
             if encoder.ready_bytes() >= PIECE_BYTES {
-                file.append(&encoder.take())?;
+                append(encoder.take())?;
             }
         }
     }
-    let header = encoder.finish(generation, &transactions);
-    file.append(&encoder.take())?;
-    let entry = file.finish(generation, &header)?;
-    Ok([&archive.head.manifests[..kept], &[entry]].concat())
+    let header = encoder.finish(generation, transactions);
+    append(encoder.take())?;
+    Ok(header)
 }
 
 type Made = BTreeMap<usize, Vec<EncodedBlock<'static>>>;

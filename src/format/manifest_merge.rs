@@ -43,16 +43,25 @@ struct Source<'a, B> {
     segment: &'a ManifestSegment<B>,
     texts: TextReader<'a, B>,
     next_block: u64,
+    /// Events of generations up to this are left out.
+    after: u64,
     open: VecDeque<(Arc<str>, Vec<Event>)>,
 }
 
 impl<'a, B: AsRef<[u8]>> Merge<'a, B> {
     /// Begins; nothing is read yet.
     pub fn new(segments: impl IntoIterator<Item = &'a ManifestSegment<B>>, newest: Events) -> Merge<'a, B> {
-        let source = |segment| Source {
+        Merge::after(segments.into_iter().map(|segment| (segment, 0)), newest)
+    }
+
+    /// As [`Merge::new`], of each segment only the events of generations above the
+    /// one beside it; 0 for all, which costs least.
+    pub fn after(segments: impl IntoIterator<Item = (&'a ManifestSegment<B>, u64)>, newest: Events) -> Merge<'a, B> {
+        let source = |(segment, after)| Source {
             segment,
             texts: TextReader::new(segment),
             next_block: 0,
+            after,
             open: VecDeque::new(),
         };
         Merge {
@@ -112,6 +121,9 @@ impl<'a, B: AsRef<[u8]>> Merge<'a, B> {
     fn keep(&mut self, i: usize) -> Result<Option<EncodedBlock<'a>>, Damaged> {
         let segment = self.sources[i].segment;
         let number = self.sources[i].next_block;
+        if self.sources[i].after > 0 {
+            return Ok(None);
+        }
         let bytes = segment.block_bytes(number)?;
         let layout = Layout::decode(bytes)?;
         if !is_worth_keeping(u64::from(layout.record_bytes), layout.text_bytes()) {
@@ -191,13 +203,18 @@ impl<B: AsRef<[u8]>> Source<'_, B> {
             let mut events = Vec::new();
             for event in record.events() {
                 let event = event?;
+                if event.generation <= self.after && self.after > 0 {
+                    continue;
+                }
                 let text = match event.text {
                     None => None,
                     Some(_) => Some(self.texts.text(record.name(), &event)?),
                 };
                 events.push(Event::of(&event, text));
             }
-            self.open.push_back((record.name().clone(), events));
+            if !events.is_empty() {
+                self.open.push_back((record.name().clone(), events));
+            }
         }
         self.next_block += 1;
         Ok(())

@@ -1,9 +1,11 @@
-//! Bytes to structs and back: heads, packs, index and manifest segments.
+//! Bytes to structs and back: heads, packs, index and manifest segments,
+//! bundles.
 //!
 //! `format-spec/format-1.md` is normative; code here cites its rules as
 //! `[R n]`. No I/O, no clock, no threads: everything takes byte slices, so that
 //! tests and fuzzers can hand it anything.
 
+pub mod bundle;
 pub mod frame;
 pub mod head;
 pub mod index;

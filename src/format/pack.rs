@@ -12,7 +12,8 @@ pub const RECORD_MAGIC: u32 = 0x184D_2A5C;
 /// Contents and records end below this: offsets are u32. [R 5.2]
 pub const MAX_PACK_BYTES: u64 = u32::MAX as u64;
 const FRAME_PREFIX_BYTES: usize = 8;
-const MAX_META_BYTES: u64 = 1 << 20;
+/// No metadata frame is longer. [R 5.3]
+pub const MAX_META_BYTES: u64 = 1 << 20;
 
 /// The first frame of a pack.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -36,7 +37,7 @@ impl PackHeader {
     /// # Errors
     /// On any mismatch.
     pub fn decode(bytes: &[u8]) -> Result<(PackHeader, u64), Damaged> {
-        let (body, end) = unframe(bytes, PACK_MAGIC, "pack header")?;
+        let (body, end) = unframe(bytes, PACK_MAGIC, MAX_META_BYTES, "pack header")?;
         let header: PackHeader = wire::decode(body, "pack header")?;
         if header.format_version != FORMAT_VERSION {
             return Err(Damaged::new(
@@ -111,7 +112,7 @@ impl RecordMeta {
     /// On any mismatch, and on kinds or transforms that are unknown. An unknown
     /// engine only matters to who wants the crate file. [R 5.9]
     pub fn decode(bytes: &[u8]) -> Result<(RecordMeta, u64), Damaged> {
-        let (body, end) = unframe(bytes, RECORD_MAGIC, "record metadata")?;
+        let (body, end) = unframe(bytes, RECORD_MAGIC, MAX_META_BYTES, "record metadata")?;
         let meta: RecordMeta = wire::decode(body, "record metadata")?;
         if !matches!(meta.kind, 1 | 2) {
             return Err(Damaged::new("record kind", 8, "1 or 2", meta.kind));
@@ -175,7 +176,7 @@ fn check_crc(what: &'static str, expected: u32, bytes: &[u8]) -> Result<(), Dama
     Err(Damaged::new(what, 0, format!("{expected:08x}"), format!("{found:08x}")))
 }
 
-fn framed(magic: u32, body: &[u8]) -> Vec<u8> {
+pub(super) fn framed(magic: u32, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(FRAME_PREFIX_BYTES + body.len() + 4);
     out.extend(magic.to_le_bytes());
     out.extend((body.len() as u32 + 4).to_le_bytes());
@@ -184,7 +185,12 @@ fn framed(magic: u32, body: &[u8]) -> Vec<u8> {
     out
 }
 
-fn unframe<'a>(bytes: &'a [u8], magic: u32, what: &'static str) -> Result<(&'a [u8], u64), Damaged> {
+pub(super) fn unframe<'a>(
+    bytes: &'a [u8],
+    magic: u32,
+    most_bytes: u64,
+    what: &'static str,
+) -> Result<(&'a [u8], u64), Damaged> {
     let prefix = slice(bytes, 0, FRAME_PREFIX_BYTES as u64, what)?;
     if u32_at(prefix, 0) != magic {
         return Err(Damaged::new(
@@ -195,13 +201,8 @@ fn unframe<'a>(bytes: &'a [u8], magic: u32, what: &'static str) -> Result<(&'a [
         ));
     }
     let len = u64::from(u32_at(prefix, 4));
-    if !(4..=MAX_META_BYTES).contains(&len) {
-        return Err(Damaged::new(
-            what,
-            4,
-            format!("a length from 4 to {MAX_META_BYTES}"),
-            len,
-        ));
+    if !(4..=most_bytes).contains(&len) {
+        return Err(Damaged::new(what, 4, format!("a length from 4 to {most_bytes}"), len));
     }
     let framed = slice(bytes, FRAME_PREFIX_BYTES as u64, len, what)?;
     let (body, crc) = framed.split_at(framed.len() - 4);
