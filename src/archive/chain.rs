@@ -21,6 +21,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Metadata and frame, as they lie in the pack.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The zstd frame.
     pub fn frame(&self) -> &[u8] {
         &self.bytes[self.frame_offset..]

@@ -244,7 +244,7 @@ pub(super) fn recipe(meta: &RecordMeta) -> Result<Option<deflate::Recipe>, Strin
     }))
 }
 
-fn compress(content: &[u8], base: Option<&[u8]>, level: i32) -> Result<Vec<u8>, String> {
+pub(super) fn compress(content: &[u8], base: Option<&[u8]>, level: i32) -> Result<Vec<u8>, String> {
     let zstd = |code| zstd::zstd_safe::get_error_name(code).to_owned();
     let reach = content.len() + base.map_or(0, <[u8]>::len);
     // The window must reach back over the whole base. [R 5.7]

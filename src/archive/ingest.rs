@@ -258,7 +258,8 @@ fn take_in(
     }
 }
 
-fn store(
+/// Stores one crate file, against a held version of its crate if there is one.
+pub(super) fn store(
     writer: &Writer,
     release: &Release,
     content: &Content,

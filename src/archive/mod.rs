@@ -5,6 +5,7 @@
 
 mod adopt;
 mod budget;
+mod bundle;
 mod chain;
 mod compare;
 mod copy;
@@ -35,6 +36,10 @@ mod walk;
 mod write;
 
 pub use budget::{Budget, Permit};
+pub use bundle::{
+    ApplyOptions, ApplyReport, BundleError, BundleOptions, BundleReport, DEFAULT_VOLUME_BYTES, MIN_VOLUME_BYTES, Since,
+    VOLUME_SUFFIX, apply, apply_on, bundle, bundle_on,
+};
 pub use compare::{FileChange, compare_trees};
 pub use copy::{CopyError, CopyOptions, CopyReport, copy, copy_on};
 pub use diff::{Change, ChangeKind};

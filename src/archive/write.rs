@@ -4,6 +4,7 @@ use super::create::{create, is_empty};
 use super::gc::sweep;
 use super::lock::lock;
 use super::names::{HEAD_NAMES, Numbered, numbered, pack_name};
+use super::segments::{News, Told};
 use super::{Archive, Error, PurgedRelease, chain, segments};
 use crate::format::head::{Head, PackEntry, SegmentEntry};
 use crate::format::index::{Entry, EntryKind};
@@ -273,6 +274,29 @@ impl Writer {
         result
     }
 
+    /// Whether there is anything to commit.
+    pub(super) fn has_news(&self) -> bool {
+        let state = self.state();
+        !state.entries.is_empty() || !state.events.is_empty() || state.drops_packs
+    }
+
+    /// Commits what was appended, and with it what another archive of this lineage has
+    /// told, as a snapshot of at least number `generation`.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`]; when that does not go on from here, or events were noted.
+    pub(super) fn commit_told(&self, told: Option<Told>, generation: u64) -> Result<u64, Error> {
+        let mut state = self.state();
+        state.check_usable()?;
+        let parent = told.as_ref().and_then(|told| Some(told.transactions.first()?.parent));
+        if !state.events.is_empty() || parent.is_some_and(|parent| parent != state.archive.head.root) {
+            return Err(Error::Rejected("what is told does not go on from this snapshot".into()));
+        }
+        let result = state.commit_told(&self.medium, told, generation);
+        state.failed = result.as_ref().err().map(Error::to_string);
+        result
+    }
+
     /// Whether this writer can still be used.
     ///
     /// # Errors
@@ -444,6 +468,37 @@ impl State {
 
     fn commit(&mut self, medium: &Arc<dyn Medium>, info: &CommitInfo) -> Result<u64, Error> {
         let generation = self.archive.head.generation + 1;
+        let mut news = None;
+        if !self.events.is_empty() {
+            let events = std::mem::take(&mut self.events);
+            let mut transaction = Transaction {
+                generation,
+                parent: self.archive.head.root,
+                time: now(),
+                registry: info.registry.clone(),
+                cursor: info.cursor.clone(),
+                source: info.source.clone(),
+                event_count: 0,
+                hash: [0; 32],
+            };
+            events.seal(&mut transaction);
+            news = Some(News::Own(transaction, events));
+        }
+        self.commit_as(medium, generation, news)
+    }
+
+    fn commit_told(&mut self, medium: &Arc<dyn Medium>, told: Option<Told>, generation: u64) -> Result<u64, Error> {
+        let newest = self.archive.head.generation;
+        let generation = generation.max(newest + 1);
+        // The newest head must not be the one that is written over: a commit between
+        // brings the other one's turn. [R 10.17]
+        if head_name(generation) == head_name(newest) {
+            self.commit_as(medium, newest + 1, None)?;
+        }
+        self.commit_as(medium, generation, told.map(News::Told))
+    }
+
+    fn commit_as(&mut self, medium: &Arc<dyn Medium>, generation: u64, news: Option<News>) -> Result<u64, Error> {
         self.date_entries(generation);
         let old = &self.archive.head;
         for pack in self.unsynced.drain() {
@@ -457,21 +512,9 @@ impl State {
             indexes = segments::write_index(&self.archive, generation, &self.entries)?;
             medium.sync_folder("index").map_err(Error::io("index"))?;
         }
-        if !self.events.is_empty() {
-            let events = std::mem::take(&mut self.events);
-            let mut transaction = Transaction {
-                generation,
-                parent: old.root,
-                time: now(),
-                registry: info.registry.clone(),
-                cursor: info.cursor.clone(),
-                source: info.source.clone(),
-                event_count: 0,
-                hash: [0; 32],
-            };
-            events.seal(&mut transaction);
-            root = transaction.hash;
-            manifests = segments::write_manifest(&self.archive, generation, transaction, events)?;
+        if let Some(news) = news {
+            root = news.root();
+            manifests = segments::write_manifest(&self.archive, generation, news)?;
             medium.sync_folder("manifest").map_err(Error::io("manifest"))?;
         }
 

@@ -16,7 +16,9 @@ macro_rules! say {
     };
 }
 
+mod apply;
 mod as_of;
+mod bundle;
 mod cargo_config;
 mod copy;
 mod diff;
@@ -94,6 +96,10 @@ enum Command {
     CargoConfig(cargo_config::Args),
     /// Serve the archive over HTTP, as a registry that cargo builds from.
     Serve(serve::Args),
+    /// Write what is new since a snapshot as files to carry to another archive.
+    Bundle(bundle::Args),
+    /// Take in what `bundle` has written elsewhere.
+    Apply(apply::Args),
     /// Check that everything held can be given back.
     Verify(verify::Args),
     /// The hash that fixes all that the archive tells of releases.
@@ -131,6 +137,8 @@ pub fn run() -> ExitCode {
         Command::Copy(args) => copy::run(Some(&archive), args),
         Command::CargoConfig(args) => cargo_config::run(Some(&archive), args),
         Command::Export(args) => export::run(&archive, args),
+        Command::Apply(args) => apply::run(&archive, args),
+        Command::Bundle(args) => bundle::run(&archive, args),
         Command::Sync(args) => sync::run(&archive, *args),
         Command::Import(args) => import::run(&archive, args),
         Command::Diff(args) => diff::run(&archive, args),

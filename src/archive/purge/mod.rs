@@ -218,6 +218,20 @@ impl Writer {
         Ok(plan)
     }
 
+    /// Lets go of `targets`, and re-bases what needs them, from the next commit on, which is
+    /// to bring the events that say so. [`Writer::purge`] then does the rest.
+    ///
+    /// # Errors
+    /// As [`Writer::purge`].
+    pub(super) fn let_go_as_told(&self, targets: &[Target], options: &PurgeOptions<'_>) -> Result<(), Error> {
+        let plan = self.with_archive(|archive| archive.plan_purge(targets))?;
+        let mut gone = plan.digests();
+        gone.extend(plan.seeds.iter().copied());
+        self.rebase(&plan.dependents, &gone, options)?;
+        gone.iter().for_each(|digest| self.forget(*digest));
+        Ok(())
+    }
+
     /// Takes what is to stay out of `packs`, and lets go of these.
     fn rewrite(&self, packs: &BTreeSet<u32>, options: &PurgeOptions<'_>, info: &CommitInfo) -> Result<(), Error> {
         if packs.is_empty() {
