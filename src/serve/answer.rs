@@ -2,6 +2,7 @@
 //! that keep a browser from taking contents for more than they are.
 
 use super::request::Asked;
+use crate::ids::Digest;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{
@@ -213,6 +214,15 @@ impl Answer {
             bytes = Bytes::new();
         }
         (status, headers, bytes)
+    }
+
+    /// With an entity tag of its bytes.
+    pub fn with_tag(mut self) -> Answer {
+        if let Content::Bytes(bytes) = &self.content {
+            // 128 bits tell any two pages of one address apart.
+            self.validators.etag = Some(format!("\"{}\"", &Digest::of(bytes).to_string()[..32]));
+        }
+        self
     }
 
     /// As is, for clients who call this server `host`.

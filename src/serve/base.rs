@@ -28,6 +28,13 @@ impl BaseUrl {
     pub fn dl(&self) -> String {
         format!("{self}/dl/{{sha256-checksum}}")
     }
+
+    /// What stands before each path: empty, or the path under which a proxy has this
+    /// server.
+    pub(super) fn path(&self) -> &str {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').map_or("", |at| &rest[at..])
+    }
 }
 
 impl fmt::Display for BaseUrl {
@@ -68,7 +75,8 @@ mod tests {
         let url: BaseUrl = "https://a.example/mirror/".parse().unwrap();
         assert_eq!(url.index(), "sparse+https://a.example/mirror/index/");
         assert_eq!(url.dl(), "https://a.example/mirror/dl/{sha256-checksum}");
-        assert!("http://[::1]:80".parse::<BaseUrl>().is_ok());
+        assert_eq!(url.path(), "/mirror");
+        assert_eq!("http://[::1]:80".parse::<BaseUrl>().unwrap().path(), "");
         for bad in [
             "",
             "a.example",

@@ -1,4 +1,4 @@
-//! Crate files rebuilt for clients: each once for all who ask at the same time, kept for
+//! Crate files and tars rebuilt for clients: each once for all who ask at the same time, kept for
 //! those who ask later, and never more bytes at once than were allowed.
 
 use super::lru::Lru;
@@ -28,6 +28,14 @@ pub(super) enum BuildError {
     Busy,
     #[error("rebuilding it ended in a defect of this program")]
     Defect,
+}
+
+/// What is kept of a crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    CrateFile,
+    /// What is in it.
+    Tar,
 }
 
 /// What asking for a crate file comes to.
@@ -62,6 +70,15 @@ impl Memory {
     }
 }
 
+impl Share {
+    /// What it is for turned out to be of another size.
+    fn become_bytes(&mut self, bytes: u64) {
+        let mut used_bytes = lock(&self.memory.used_bytes);
+        *used_bytes = *used_bytes - self.bytes + bytes;
+        self.bytes = bytes;
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         *lock(&self.memory.used_bytes) -= self.bytes;
@@ -83,8 +100,8 @@ impl AsRef<[u8]> for Rebuilt {
 
 #[derive(Default)]
 struct Files {
-    ready: Lru<Digest, Bytes>,
-    building: HashMap<Digest, watch::Receiver<Option<Outcome>>>,
+    ready: Lru<(Digest, Form), Bytes>,
+    building: HashMap<(Digest, Form), watch::Receiver<Option<Outcome>>>,
 }
 
 /// See the module.
@@ -119,20 +136,21 @@ impl CrateCache {
         }
     }
 
-    /// The exact crate file that `entry` of `archive` stands for.
-    pub async fn get(self: &Arc<Self>, archive: &Archive, entry: Entry) -> Outcome {
+    /// The exact crate file that `entry` of `archive` stands for, or its tar.
+    pub async fn get(self: &Arc<Self>, archive: &Archive, entry: Entry, form: Form) -> Outcome {
+        let key = (entry.digest, form);
         let mut outcome = {
             let mut files = lock(&self.files);
-            if let Some(bytes) = files.ready.get(&entry.digest) {
+            if let Some(bytes) = files.ready.get(&key) {
                 return Ok(bytes);
             }
-            match files.building.get(&entry.digest) {
+            match files.building.get(&key) {
                 Some(outcome) => outcome.clone(),
                 None => {
                     let (sender, receiver) = watch::channel(None);
-                    files.building.insert(entry.digest, receiver.clone());
+                    files.building.insert(key, receiver.clone());
                     // On its own: that the first client leaves is nothing to the others.
-                    tokio::spawn(self.clone().build(archive.clone(), entry, sender));
+                    tokio::spawn(self.clone().build(archive.clone(), entry, form, sender));
                     receiver
                 }
             }
@@ -142,13 +160,19 @@ impl CrateCache {
         told.unwrap_or_else(|| Err(Arc::new(BuildError::Defect)))
     }
 
-    async fn build(self: Arc<Self>, archive: Archive, entry: Entry, sender: watch::Sender<Option<Outcome>>) {
-        let rebuilt = self.rebuild(archive, entry).await;
+    async fn build(
+        self: Arc<Self>,
+        archive: Archive,
+        entry: Entry,
+        form: Form,
+        sender: watch::Sender<Option<Outcome>>,
+    ) {
+        let rebuilt = self.rebuild(archive, entry, form).await;
         let outcome = rebuilt.map_err(Arc::new);
         let mut files = lock(&self.files);
-        files.building.remove(&entry.digest);
+        files.building.remove(&(entry.digest, form));
         if let Ok(bytes) = &outcome {
-            files.ready.keep(entry.digest, bytes.clone());
+            files.ready.keep((entry.digest, form), bytes.clone());
         }
         drop(files);
         sender.send_replace(Some(outcome));
@@ -156,11 +180,31 @@ impl CrateCache {
         self.memory.freed.notify_waiters();
     }
 
-    async fn rebuild(&self, archive: Archive, entry: Entry) -> Result<Bytes, BuildError> {
-        let share = tokio::time::timeout(PATIENCE, self.room(u64::from(entry.crate_bytes))).await;
-        let share = share.map_err(|_| BuildError::Busy)?;
-        let bytes = self.decode(&entry, move || archive.read_crate(&entry.digest)).await?;
-        Ok(Bytes::from_owner(Rebuilt { bytes, _share: share }))
+    async fn rebuild(&self, archive: Archive, entry: Entry, form: Form) -> Result<Bytes, BuildError> {
+        let bytes = u64::from(match form {
+            Form::CrateFile => entry.crate_bytes,
+            Form::Tar => entry.content_bytes,
+        });
+        let share = tokio::time::timeout(PATIENCE, self.room(bytes)).await;
+        let mut share = share.map_err(|_| BuildError::Busy)?;
+        match form {
+            Form::CrateFile => {
+                let bytes = self.decode(&entry, move || archive.read_crate(&entry.digest)).await?;
+                Ok(Bytes::from_owner(Rebuilt { bytes, _share: share }))
+            }
+            Form::Tar => {
+                let tar = self
+                    .decode(&entry, move || archive.read_checked_tar(&entry.digest))
+                    .await?;
+                let tar = Arc::unwrap_or_clone(tar);
+                // That of a crate file which is stored as it came is longer than its content.
+                share.become_bytes(tar.len() as u64);
+                Ok(Bytes::from_owner(Rebuilt {
+                    bytes: tar,
+                    _share: share,
+                }))
+            }
+        }
     }
 
     /// Runs `decode`, which decodes the content of `entry`, on a thread where it may take
@@ -168,7 +212,7 @@ impl CrateCache {
     ///
     /// # Errors
     /// As `decode` says, or when others need the memory for too long.
-    pub async fn decode<T: Send + 'static>(
+    async fn decode<T: Send + 'static>(
         &self,
         entry: &Entry,
         decode: impl FnOnce() -> Result<T, archive::Error> + Send + 'static,
@@ -208,5 +252,95 @@ impl CrateCache {
             }
             freed.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::{CommitInfo, EncodeOptions, Writer};
+    use flate2::{Compression, write::GzEncoder};
+
+    const FILE_BYTES: usize = 50_000;
+
+    /// An archive of crate files of some 50 kB, and what is held of them.
+    fn stocked(releases: &[&str]) -> (tempfile::TempDir, Archive, Vec<Entry>) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::open(folder.path()).unwrap();
+        let mut digests = Vec::new();
+        for (i, release) in releases.iter().enumerate() {
+            let mut random = fastrand::Rng::with_seed(i as u64);
+            let noise: Vec<u8> = (0..FILE_BYTES).map(|_| random.u8(..)).collect();
+            let mut header = tar::Header::new_gnu();
+            header.set_size(noise.len() as u64);
+            let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::new(9)));
+            let path = format!("{}/Cargo.toml", release.replace('@', "-"));
+            builder.append_data(&mut header, path, &noise[..]).unwrap();
+            let file = builder.into_inner().unwrap().finish().unwrap();
+            digests.push(Digest::of(&file));
+            writer
+                .add(&release.parse().unwrap(), file, EncodeOptions::default())
+                .unwrap();
+        }
+        writer.commit(&CommitInfo::default()).unwrap();
+        let archive = Archive::open(folder.path()).unwrap();
+        let entries = digests.iter().map(|digest| archive.find(digest).unwrap().unwrap());
+        let entries = entries.collect();
+        (folder, archive, entries)
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn who_asks_at_the_same_time_gets_the_same_bytes_and_so_does_who_asks_later() {
+        let (_folder, archive, entries) = stocked(&["a@1.0.0"]);
+        let cache = Arc::new(CrateCache::new(1 << 20, 2));
+        runtime().block_on(async {
+            let mut asked = tokio::task::JoinSet::new();
+            for _ in 0..20 {
+                let (cache, archive, entry) = (cache.clone(), archive.clone(), entries[0]);
+                asked.spawn(async move { cache.get(&archive, entry, Form::CrateFile).await.unwrap() });
+            }
+            let all = asked.join_all().await;
+            assert_eq!(Digest::of(&all[0]), entries[0].digest);
+            let later = cache.get(&archive, entries[0], Form::CrateFile).await.unwrap();
+            // One place in memory: it was made once.
+            assert!(all.iter().all(|bytes| bytes.as_ptr() == later.as_ptr()));
+            let tar = cache.get(&archive, entries[0], Form::Tar).await.unwrap();
+            assert_eq!(*tar, **archive.read_tar(&entries[0].digest).unwrap());
+        });
+    }
+
+    #[test]
+    fn memory_that_a_client_still_reads_is_not_given_to_another() {
+        let (_folder, archive, entries) = stocked(&["a@1.0.0", "b@1.0.0"]);
+        let cache = Arc::new(CrateCache::new(FILE_BYTES as u64 * 3 / 2, 2));
+        runtime().block_on(async {
+            let first = cache.get(&archive, entries[0], Form::CrateFile).await.unwrap();
+            let second = {
+                let (cache, archive, entry) = (cache.clone(), archive.clone(), entries[1]);
+                tokio::spawn(async move { cache.get(&archive, entry, Form::CrateFile).await })
+            };
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(!second.is_finished());
+            assert_eq!(*lock(&cache.memory.used_bytes), first.len() as u64);
+            drop(first);
+            let second = second.await.unwrap().unwrap();
+            assert_eq!(Digest::of(&second), entries[1].digest);
+            assert_eq!(*lock(&cache.memory.used_bytes), second.len() as u64);
+        });
+    }
+
+    #[test]
+    fn one_that_is_larger_than_all_memory_is_given_all_the_same() {
+        let (_folder, archive, entries) = stocked(&["a@1.0.0"]);
+        let cache = Arc::new(CrateCache::new(1, 1));
+        let bytes = runtime().block_on(cache.get(&archive, entries[0], Form::CrateFile));
+        assert_eq!(Digest::of(&bytes.unwrap()), entries[0].digest);
     }
 }

@@ -1,4 +1,5 @@
-//! The archive as a read-only registry over HTTP, which cargo builds from.
+//! The archive as a read-only registry over HTTP, which cargo builds from, and as pages
+//! for people.
 //!
 //! `front` has the connections, `routes` says what lies where, and every answer is an
 //! `answer::Answer`. Nothing here writes to the archive or prints; what there is to tell
@@ -13,6 +14,7 @@ mod front;
 mod index;
 mod log;
 mod lru;
+mod pages;
 mod request;
 mod routes;
 mod site;

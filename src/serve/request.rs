@@ -13,6 +13,8 @@ pub(super) struct Asked<'a> {
     pub head_only: bool,
     /// The path's parts, decoded; the last one is empty behind a final `/`.
     pub path: Vec<String>,
+    /// What stands behind `?`, decoded.
+    pub query: Vec<(String, String)>,
     /// The server as the client calls it, if it says so.
     pub host: Option<&'a str>,
     pub headers: &'a HeaderMap,
@@ -32,16 +34,30 @@ impl<'a> Asked<'a> {
         };
         let host = host(uri, version, headers)?;
         let raw = uri.path().strip_prefix('/').unwrap_or_default();
-        let path: Option<Vec<String>> = raw.split('/').map(|part| decode(part)).collect();
+        let path: Option<Vec<String>> = raw.split('/').map(decode).collect();
         let path = path.ok_or((StatusCode::BAD_REQUEST, "the path is not percent-encoded UTF-8"))?;
         // A part that a file system would take for more than a name is none here.
         let tricky = |part: &String| part == "." || part == ".." || part.contains(['/', '\\', '\0']);
         if path.iter().any(tricky) {
             return Err((StatusCode::NOT_FOUND, "there is no such page"));
         }
+        let mut query = Vec::new();
+        for pair in uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match (decode(&key.replace('+', " ")), decode(&value.replace('+', " "))) {
+                (Some(key), Some(value)) => query.push((key, value)),
+                _ => return Err((StatusCode::BAD_REQUEST, "the query is not percent-encoded UTF-8")),
+            }
+        }
         Ok(Asked {
             head_only,
             path,
+            query,
             host,
             headers,
         })
@@ -50,6 +66,12 @@ impl<'a> Asked<'a> {
     /// The path's parts, to be matched.
     pub fn parts(&self) -> Vec<&str> {
         self.path.iter().map(String::as_str).collect()
+    }
+
+    /// The first value of `key` in the query.
+    pub fn query(&self, key: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(other, _)| other == key);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// The header's text, if there is one that is text.
@@ -118,7 +140,7 @@ mod tests {
         for trick in ["/..", "/a/../b", "/%2e%2e/a", "/a%2Fb", "/a%5cb", "/a%00", "/./a"] {
             assert_eq!(parse(trick), Err(404), "{trick}");
         }
-        for bad in ["/%", "/%4", "/%zz", "/%ff"] {
+        for bad in ["/%", "/%4", "/%zz", "/%ff", "/a?b=%g0"] {
             assert_eq!(parse(bad), Err(400), "{bad}");
         }
     }

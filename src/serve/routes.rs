@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::request::Asked;
 use super::site::Site;
-use super::{download, index};
+use super::{download, index, pages};
 use hyper::StatusCode;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ pub(super) async fn answer(site: &Arc<Site>, asked: &Asked<'_>) -> Answer {
         ["index", "config.json"] => index::config(site, asked),
         ["index", path @ ..] => index::file(site, &path.join("/")).await,
         ["dl", checksum] => download::crate_file(site, asked, checksum).await,
-        _ => Answer::plain(StatusCode::NOT_FOUND, "there is no such page"),
+        ["dl", ..] => Answer::plain(StatusCode::NOT_FOUND, "there is nothing of this name"),
+        _ => pages::answer(site, asked).await,
     }
 }

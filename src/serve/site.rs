@@ -1,8 +1,9 @@
 //! The archive that is served: always its newest snapshot, opened again when there is one.
 
-use super::cache::{BuildError, CrateCache};
+use super::cache::{BuildError, CrateCache, Form};
 use super::index::IndexFiles;
 use super::log::{Event, Tell};
+use super::pages::Catalogs;
 use super::{BaseUrl, Error, Options};
 use crate::archive::{self, Archive, head_files};
 use crate::format::index::{Entry, EntryKind};
@@ -48,6 +49,7 @@ pub(super) struct Site {
     pub bound_base: BaseUrl,
     current: Mutex<Current>,
     pub crates: Arc<CrateCache>,
+    pub catalogs: Catalogs,
     tell: Arc<Tell>,
 }
 
@@ -65,6 +67,7 @@ impl Site {
                 looked: Instant::now(),
             }),
             crates: Arc::new(CrateCache::new(options.cache_bytes, options.threads)),
+            catalogs: Catalogs::default(),
             tell,
         })
     }
@@ -120,14 +123,24 @@ impl Site {
     /// The exact crate file. Where it fails and a newer snapshot has come meanwhile, its
     /// pack may have been rewritten: that one is asked then.
     pub async fn crate_file(self: &Arc<Self>, snapshot: &Snapshot, entry: Entry) -> Result<Bytes, Arc<BuildError>> {
-        let outcome = self.crates.get(&snapshot.archive, entry).await;
+        self.give(snapshot, entry, Form::CrateFile).await
+    }
+
+    /// The tar in it, of a crate file that was checked against its digest: what is shown
+    /// is what is built. Otherwise as [`Site::crate_file`].
+    pub async fn tar(self: &Arc<Self>, snapshot: &Snapshot, entry: Entry) -> Result<Bytes, Arc<BuildError>> {
+        self.give(snapshot, entry, Form::Tar).await
+    }
+
+    async fn give(self: &Arc<Self>, snapshot: &Snapshot, entry: Entry, form: Form) -> Result<Bytes, Arc<BuildError>> {
+        let outcome = self.crates.get(&snapshot.archive, entry, form).await;
         let Err(error) = outcome else { return outcome };
         if !matches!(*error, BuildError::Archive(_)) || !self.look().await {
             return Err(error);
         }
         let newer = self.current().snapshot.clone();
         match newer.place(&entry.digest) {
-            Ok(Place::Held(entry)) => self.crates.get(&newer.archive, entry).await,
+            Ok(Place::Held(entry)) => self.crates.get(&newer.archive, entry, form).await,
             _ => Err(error),
         }
     }

@@ -9,7 +9,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Spoils the object's frame in its pack.
-fn damage(folder: &Path, digest: &Digest) {
+pub fn damage(folder: &Path, digest: &Digest) {
     let entry = Archive::open(folder).unwrap().find(digest).unwrap().unwrap();
     let pack = folder.join(format!("packs/{:08}.pak", entry.pack));
     let mut file = OpenOptions::new().read(true).write(true).open(pack).unwrap();

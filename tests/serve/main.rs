@@ -13,6 +13,7 @@ mod client;
 mod downloads;
 mod index;
 mod limits;
+mod pages;
 mod requests;
 
 use client::{Client, Response};
