@@ -41,7 +41,7 @@ pub use bundle::{
     VOLUME_SUFFIX, apply, apply_on, bundle, bundle_on,
 };
 pub use compare::{FileChange, compare_trees};
-pub use copy::{CopyError, CopyOptions, CopyReport, copy, copy_on};
+pub use copy::{CopyError, CopyOptions, CopyReport, PartCrate, PartOptions, PartReport, copy, copy_on, copy_part};
 pub use diff::{Change, ChangeKind};
 pub use encode::{DEFAULT_LEVEL, EncodeOptions};
 pub use error::Error;

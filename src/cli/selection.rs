@@ -35,6 +35,17 @@ pub struct SelectionArgs {
 }
 
 impl SelectionArgs {
+    /// Whether none of these flags was given.
+    pub fn is_empty(&self) -> bool {
+        let is_filtered = !self.only.is_empty() || !self.exclude.is_empty() || self.latest.is_some();
+        !is_filtered && !self.names_any()
+    }
+
+    /// Whether crates are named, or lists of them.
+    pub fn names_any(&self) -> bool {
+        !self.lockfile.is_empty() || !self.crates.is_empty() || !self.list.is_empty()
+    }
+
     /// What these flags ask for, `all` being whether everything is wanted; lockfile
     /// packages count if they are from `registry`.
     pub fn selection(self, all: bool, registry: &str) -> Result<Selection, registry::Error> {

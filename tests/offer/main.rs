@@ -8,4 +8,5 @@ mod support;
 mod cargo;
 mod export;
 mod index;
+mod part;
 mod world;

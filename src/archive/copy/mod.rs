@@ -1,11 +1,14 @@
 //! A whole archive onto another medium, byte for byte: only what is missing there is
 //! written, what was written is read back, and what was there stays usable to the end.
+//! Or a part of it, as an archive of its own: `part`.
 
 mod error;
+mod part;
 mod plan;
 mod transfer;
 
 pub use error::CopyError;
+pub use part::{PartCrate, PartOptions, PartReport, copy_part};
 
 use super::Archive;
 use crate::store::{DiskMedium, Medium};

@@ -10,6 +10,7 @@ mod rebase;
 mod traces;
 
 pub use known::PurgedRelease;
+pub(super) use rebase::{Candidate, smallest};
 
 use super::gc::PackShare;
 use super::names::numbered;

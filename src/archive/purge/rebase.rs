@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An object that may be a base, and its content.
-type Candidate = (Entry, Arc<Vec<u8>>);
+pub(in crate::archive) type Candidate = (Entry, Arc<Vec<u8>>);
 
 impl Writer {
     /// Stores `dependents` anew, none of them against any of `gone`.
@@ -68,7 +68,9 @@ impl Writer {
     }
 }
 
-fn smallest(
+/// The record of `meta` compressed against that of `candidates` that makes least of it;
+/// against none, if there are none.
+pub(in crate::archive) fn smallest(
     meta: &RecordMeta,
     content: &[u8],
     candidates: &[Candidate],
