@@ -3,7 +3,7 @@
 //! It has its own id and its own chain of transactions; its first transaction says of
 //! which archive and root it is. Of each crate in it, all that the manifest knows comes
 //! along, in one transaction, so that cargo and a later `sync` find what they would have
-//! found in the whole. [R 10.17]
+//! found in the whole. [R 10.18]
 
 use super::CopyError;
 use crate::archive::purge::{Candidate, smallest};
