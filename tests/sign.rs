@@ -149,8 +149,8 @@ fn every_change_of_a_signature_or_its_text_is_refused() {
     assert!(PublicKey::read("RWnonsense").is_err());
 }
 
-/// The tool whose signatures these are must take them; where it is not installed, its
-/// library has the word.
+/// The tool whose signatures these are must take them, where it is installed; the other
+/// way round is tested everywhere, below.
 #[test]
 fn minisign_itself_takes_the_signature() {
     let folder = tempfile::tempdir().unwrap();
@@ -168,6 +168,36 @@ fn minisign_itself_takes_the_signature() {
         Ok(output) => assert!(output.status.success(), "{output:?}"),
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
     }
+}
+
+/// What minisign 0.11 itself made, once, of the root of an archive that nothing was ever
+/// committed to: `minisign -S -m root.txt`, with a key made for this and thrown away.
+const MINISIGN_KEY: &str = "RWR3Z0TVmLW95ovG+fNhDD7wQ0+vCEh9nIA6JWWEFatZOeWgUqw+q+Zr";
+const MINISIGN_SIGNATURE: &str = "untrusted comment: signature of a cratehold root
+RUR3Z0TVmLW95rZlncFzFLTQmVvhPvRTVrj0Ygdtb3NBgcg5UeNC5mvebhUKGY/ObR11x1WXRsCVjS2vkkRdGg9MficJ7qBF5gE=
+trusted comment: cratehold root of snapshot 0
+oAB0tHVNNfqDMyskJbKTAX2imPreWXyXYte4qD+P7BhKJ9K9wZUHMvRMb5Bfe2p1uvPU2ovexkp4Ilzh8pQ/BA==
+";
+
+#[test]
+fn a_signature_by_minisign_itself_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Writer::open(folder.path()).unwrap());
+    let archive = Archive::open(folder.path()).unwrap();
+    let root = archive.root().unwrap();
+    std::fs::write(folder.path().join(ROOT_FILE), root.text()).unwrap();
+    let signature = folder.path().join(SIGNATURE_FILE);
+    std::fs::write(&signature, MINISIGN_SIGNATURE).unwrap();
+    let key = PublicKey::read(MINISIGN_KEY).unwrap();
+    assert_eq!(archive.check_signature(&key).unwrap(), root);
+    // Of the signature itself, of the trusted comment, and of what vouches for that.
+    for (from, to) in [("rZlnc", "rZlnd"), ("snapshot 0", "snapshot 1"), ("oAB0t", "oAB0u")] {
+        std::fs::write(&signature, MINISIGN_SIGNATURE.replace(from, to)).unwrap();
+        assert!(archive.check_signature(&key).is_err(), "{to}");
+    }
+    let other = SecretKey::create(&folder.path().join("key"), None).unwrap();
+    std::fs::write(&signature, MINISIGN_SIGNATURE).unwrap();
+    assert!(archive.check_signature(&other).is_err());
 }
 
 #[test]

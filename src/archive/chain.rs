@@ -11,6 +11,10 @@ use std::sync::Arc;
 /// No chain is longer: it would be a loop or an attack. [R 11.2]
 pub(super) const MAX_CHAIN_FRAMES: usize = 10_000;
 
+/// Nor has any more content than this: four times the largest there can be, which is what
+/// a writer keeps within, and seconds of decoding rather than hours. [R 11.2]
+const MAX_CHAIN_BYTES: u64 = 1 << 34;
+
 /// A record read from its pack, its frame's checksum verified.
 #[derive(Debug)]
 pub struct Record {
@@ -74,6 +78,7 @@ pub(super) fn decode(
 ) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
     let mut todo = vec![(*entry, read_record(medium, entry)?)];
     let mut content: Option<Arc<Vec<u8>>> = None;
+    let mut chain_bytes = 0u64;
     while let Some(base) = todo.last().and_then(|(_, record)| record.meta.base).map(Digest) {
         if let Some(held) = cached(&base) {
             content = Some(held);
@@ -83,6 +88,12 @@ pub(super) fn decode(
         let base_entry = find(&base)?.ok_or_else(|| of(format!("its base {base} is not held")))?;
         if todo.len() >= MAX_CHAIN_FRAMES {
             return Err(of(format!("its chain has more than {MAX_CHAIN_FRAMES} frames")));
+        }
+        chain_bytes += todo.last().map_or(0, |(_, record)| record.meta.content_bytes);
+        if chain_bytes > MAX_CHAIN_BYTES {
+            return Err(of(format!(
+                "its chain has more than {MAX_CHAIN_BYTES} bytes of content"
+            )));
         }
         let record =
             read_record(medium, &base_entry).map_err(|error| of(format!("its base cannot be read: {error}")))?;
@@ -139,6 +150,83 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
     use super::*;
+
+    /// A chain of records, each of one frame over the content of the one before; the
+    /// last is the first to be read.
+    fn chain_of(count: usize, frame: &[u8], content_bytes: u64, content_crc32: u32) -> (tempfile::TempDir, Vec<Entry>) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("packs")).unwrap();
+        let (mut pack, mut entries) = (Vec::new(), Vec::new());
+        for i in 0..count as u64 {
+            let digest = |i: u64| Digest::of(&i.to_le_bytes());
+            let meta = RecordMeta {
+                kind: 1,
+                digest: digest(i).0,
+                name: "bomb".into(),
+                version: "1.0.0".into(),
+                crate_bytes: content_bytes,
+                content_bytes,
+                content_crc32,
+                frame_bytes: frame.len() as u64,
+                frame_crc32: crc32fast::hash(frame),
+                base: i.checked_sub(1).map(|base| digest(base).0),
+                chain_depth: 1,
+                chain_bytes: 1,
+                transform: 0,
+                engine: 0,
+                gzip_os: 0,
+                gzip_header: None,
+                gzip_trailer: None,
+            };
+            let record = [&meta.encode(), frame].concat();
+            let offset = pack.len() as u64;
+            entries.push(super::super::write::entry_of(&meta, 1, offset, record.len() as u64));
+            pack.extend(record);
+        }
+        std::fs::write(folder.path().join("packs/00000001.pak"), pack).unwrap();
+        (folder, entries)
+    }
+
+    fn decode_last(folder: &tempfile::TempDir, entries: &[Entry]) -> Result<usize, String> {
+        let medium = crate::store::DiskMedium::new(folder.path());
+        let find = |digest: &Digest| Ok(entries.iter().find(|entry| entry.digest == *digest).copied());
+        let decoded = decode(&medium, entries.last().unwrap(), &find, &|_| None);
+        decoded
+            .map(|(_, content)| content.len())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_chain_of_ten_thousand_tiny_frames_is_read_and_one_more_refused() {
+        let frame = zstd::bulk::compress(b"tiny", 3).unwrap();
+        let (folder, mut entries) = chain_of(MAX_CHAIN_FRAMES + 1, &frame, 4, crc32fast::hash(b"tiny"));
+        let error = decode_last(&folder, &entries).unwrap_err();
+        assert!(error.contains("more than 10000 frames"), "{error}");
+        entries.pop();
+        assert_eq!(decode_last(&folder, &entries), Ok(4));
+    }
+
+    /// 32 kB in the pack, 1 GiB as content, and a chain of them: refused before anything
+    /// is decoded, so without the memory and the minutes.
+    #[test]
+    fn a_chain_of_bombs_is_refused_before_it_goes_off() {
+        const BLOCK_BYTES: u32 = 128 << 10;
+        const CONTENT_BYTES: u32 = 1 << 30;
+        // Single-segment, content length of 4 bytes; then blocks of one byte, repeated.
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+        frame.extend(CONTENT_BYTES.to_le_bytes());
+        let blocks = CONTENT_BYTES / BLOCK_BYTES;
+        for i in 1..=blocks {
+            let header = BLOCK_BYTES << 3 | 1 << 1 | u32::from(i == blocks);
+            frame.extend_from_slice(&header.to_le_bytes()[..3]);
+            frame.push(0);
+        }
+        assert!(frame.len() < 40_000);
+        assert_eq!(content_bound(&frame), Some(u64::from(CONTENT_BYTES)));
+        let (folder, entries) = chain_of(20, &frame, u64::from(CONTENT_BYTES), 0);
+        let error = decode_last(&folder, &entries).unwrap_err();
+        assert!(error.contains("more than 17179869184 bytes of content"), "{error}");
+    }
 
     #[test]
     fn a_declared_length_gets_no_memory_that_the_frame_cannot_fill() {
