@@ -93,7 +93,7 @@ macro_rules! drive {
 
 drive! {
     head pack_record index_segment manifest gzip recipe registry_line lockfile config_json tar_walk
-    http_answer operations engines
+    http_answer operations engines recovery
 }
 
 /// Makes the seeds again, from the golden archive and the repository's own files:

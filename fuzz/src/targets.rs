@@ -8,7 +8,9 @@
 #[allow(dead_code)]
 mod medium;
 
-use cratehold::archive::{Archive, CommitInfo, Depth, EncodeOptions, Writer, release_of, tar_files, unpack_tar};
+use cratehold::archive::{
+    Archive, CommitInfo, Depth, EncodeOptions, RepairOptions, Writer, release_of, repair_on, tar_files, unpack_tar,
+};
 use cratehold::deflate::{self, Engine, Recipe};
 use cratehold::format::head::Head;
 use cratehold::format::index::IndexSegment;
@@ -16,6 +18,7 @@ use cratehold::format::manifest::{EventKind, ManifestSegment};
 use cratehold::format::manifest_event::{Event, each_event};
 use cratehold::format::pack::{self, PackHeader, RecordMeta};
 use cratehold::format::pages;
+use cratehold::format::recovery;
 use cratehold::ids::{Digest, Release};
 use cratehold::registry::{
     CRATES_IO, DownloadTemplate, Http, HttpOptions, IndexConfig, IndexFile, Stop, parse_lockfile, retry_after,
@@ -46,6 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http_answer", http_answer),
     ("operations", operations),
     ("engines", engines),
+    ("recovery", recovery_file),
 ];
 
 fn crc_of(parts: &[&[u8]]) -> [u8; 4] {
@@ -388,5 +392,67 @@ pub fn engines(data: &[u8]) {
             own == deflate::redo_by_library(&input, &recipe).unwrap(),
             "{engine:?} differs from its library"
         );
+    }
+}
+
+/// Recovery data of any shape, its checksums right, beside a small archive: what it asks
+/// for is bounded, and what is given out is right or nothing.
+pub fn recovery_file(data: &[u8]) {
+    static START: OnceLock<(Image, Digest, [u8; 16])> = OnceLock::new();
+    let _ = recovery::decode_block(data);
+    let Some((header, rest)) = data.split_at_checked(80) else {
+        return;
+    };
+    let (image, digest, archive_id) = START.get_or_init(|| {
+        let medium = Recorder::new(Image::default());
+        let bytes = vec![7; 9000];
+        let digest = Digest::of(&bytes);
+        let added = Writer::open_on(medium.clone()).and_then(|writer| {
+            let release = Release {
+                name: "one".parse().unwrap_or_else(|_| unreachable!()),
+                version: "1.0.0".parse().unwrap_or_else(|_| unreachable!()),
+            };
+            writer.add(&release, bytes, EncodeOptions::default())?;
+            writer.commit(&CommitInfo::default())?;
+            writer.with_archive(|archive| Ok(archive.head().archive_id))
+        });
+        (medium.image(), digest, added.unwrap_or_default())
+    });
+    let mut file = Vec::new();
+    for i in 0..8u32 {
+        let mut block = b"CRHRECO1\x01\0\0\0\0\0\0\0".to_vec();
+        block.extend_from_slice(archive_id);
+        block.extend_from_slice(&header[16..]);
+        block[32..36].copy_from_slice(&1u32.to_le_bytes());
+        block[36..40].copy_from_slice(&i.to_le_bytes());
+        block[40..48].copy_from_slice(&1u64.to_le_bytes());
+        block.resize(128, 0);
+        block.extend(rest.iter().take(3968));
+        block.resize(recovery::SHARD_BYTES, 0);
+        let crc32 = crc_of(&[&block]);
+        block[12..16].copy_from_slice(&crc32);
+        file.extend(block);
+    }
+    let mut image = image.clone();
+    image.folders.insert("recovery".into());
+    image.files.insert("recovery/00000001.p0".into(), Arc::new(file));
+    let medium = Recorder::new(image);
+    let Ok(archive) = Archive::open_on(medium.clone()) else {
+        unreachable!("no head names recovery data")
+    };
+    let _ = archive.coverage();
+    let _ = archive.verify(Depth::Quick, 1, &|_| {});
+    let options = RepairOptions {
+        dry_run: false,
+        full: true,
+        forget: false,
+        threads: 1,
+        level: 1,
+        progress: &|_| {},
+    };
+    let on: Arc<dyn cratehold::store::Medium> = medium.clone();
+    let _ = repair_on(&on, &mut [], &options);
+    if let Ok(bytes) = Archive::open_on(medium).and_then(|archive| archive.read_crate(digest)) {
+        assert_eq!(Digest::of(&bytes), *digest);
     }
 }

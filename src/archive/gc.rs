@@ -2,7 +2,9 @@
 //!
 //! Files with names that are not the archive's own are nobody's business here.
 
-use super::names::{HEAD_NAMES, Numbered, PACK_HEADER_READ_BYTES, named_files, numbered, read_pack_header};
+use super::names::{
+    HEAD_NAMES, Numbered, PACK_HEADER_READ_BYTES, named_files, numbered, read_pack_header, recovery_files,
+};
 use super::{Archive, CommitInfo, Error, Writer};
 use crate::format::head::Head;
 use crate::store::Medium;
@@ -107,6 +109,18 @@ impl Archive {
                 files.push(Leftover { name, bytes, why });
             }
         }
+        for file in recovery_files(&*self.medium).map_err(Error::io("recovery"))? {
+            let target = file.target.name();
+            if named.contains(&target) {
+                continue;
+            }
+            let why = match older.contains(&target) {
+                true => Why::Older,
+                false => Why::Unnamed,
+            };
+            let (name, bytes) = (file.name, file.bytes);
+            files.push(Leftover { name, bytes, why });
+        }
         let mut live: BTreeMap<u32, u64> = BTreeMap::new();
         for entry in self.entries()? {
             *live.entry(entry.pack).or_default() += u64::from(entry.record_bytes);
@@ -172,6 +186,12 @@ impl Writer {
 pub(super) fn sweep(medium: &dyn Medium, head: &Head, previous: &Head) {
     let named: HashSet<String> = names_of(head).union(&names_of(previous)).cloned().collect();
     let last = head.packs.last().map_or(0, |entry| entry.pack);
+    // Recovery data goes before what it is for: from it that could be had again. [R 15.5]
+    for file in recovery_files(medium).unwrap_or_default() {
+        if !named.contains(&file.target.name()) {
+            let _ = medium.remove(&file.name);
+        }
+    }
     for folder in ["index", "manifest", "packs"] {
         for file in numbered(medium, folder).unwrap_or_default() {
             // Packs with higher numbers are for the next writer to take in.

@@ -1,9 +1,11 @@
 //! What the files of an archive are called, and which of them a head names.
 //! Spec section 2.
 
+use super::protect::Target;
 use super::sign::{ROOT_FILE, SIGNATURE_FILE};
 use crate::format::head::Head;
 use crate::format::pack::PackHeader;
+use crate::format::recovery::TargetKind;
 use crate::store::Medium;
 use std::io;
 
@@ -70,6 +72,59 @@ pub(super) fn numbered(medium: &dyn Medium, folder: &str) -> io::Result<Vec<Numb
             (file == format!("{number:08}{suffix}")).then(|| Numbered {
                 name: format!("{folder}/{file}"),
                 number,
+                bytes,
+            })
+        })
+        .collect())
+}
+
+/// How the name of a recovery file ends, by what it is for; then comes its slot.
+const RECOVERY_LETTERS: [(TargetKind, char); 3] = [
+    (TargetKind::Pack, 'p'),
+    (TargetKind::Index, 'i'),
+    (TargetKind::Manifest, 'm'),
+];
+
+/// A file with recovery data. [R 15.1]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RecoveryFile {
+    /// Its path in the archive.
+    pub name: String,
+    /// What it is for.
+    pub target: Target,
+    /// Which of two names for that it has.
+    pub slot: u8,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A recovery file's name.
+pub(super) fn recovery_name(target: Target, slot: u8) -> String {
+    let letter = RECOVERY_LETTERS.iter().find(|(kind, _)| *kind == target.kind);
+    let letter = letter.map_or('p', |(_, letter)| *letter);
+    format!("recovery/{:08}.{letter}{slot}", target.number)
+}
+
+/// The recovery files, whatever they cover, by name.
+pub(super) fn recovery_files(medium: &dyn Medium) -> io::Result<Vec<RecoveryFile>> {
+    let files = medium.list("recovery")?.into_iter();
+    let parse = |file: &str| {
+        let (number, suffix) = file.split_once('.')?;
+        let number: u64 = number.parse().ok()?;
+        let known = |&(kind, letter): &(TargetKind, char)| {
+            let slot = [0, 1].into_iter().find(|slot| suffix == format!("{letter}{slot}"))?;
+            Some((Target { kind, number }, slot))
+        };
+        RECOVERY_LETTERS.iter().find_map(known)
+    };
+    Ok(files
+        .filter_map(|(file, bytes)| {
+            let (target, slot) = parse(&file)?;
+            let name = recovery_name(target, slot);
+            (name == format!("recovery/{file}")).then_some(RecoveryFile {
+                name,
+                target,
+                slot,
                 bytes,
             })
         })

@@ -214,7 +214,7 @@ impl Archive {
     /// When a folder cannot be read.
     pub fn disk_bytes(&self) -> Result<u64, Error> {
         let mut bytes = 0;
-        for folder in ["", "packs", "index", "manifest"] {
+        for folder in ["", "packs", "index", "manifest", "recovery"] {
             let files = self.medium.list(folder).map_err(Error::io(folder))?;
             bytes += files.iter().map(|(_, bytes)| bytes).sum::<u64>();
         }

@@ -21,6 +21,7 @@ impl Archive {
         problems.extend(self.verify_segments());
         problems.extend(self.verify_pack_headers());
         problems.extend(self.verify_extras());
+        problems.extend(self.verify_recovery());
         if let Err(message) = self.verify_chain() {
             problems.push(Problem {
                 release: None,
@@ -89,6 +90,26 @@ impl Archive {
             })
         };
         self.head.packs.iter().filter_map(problem).collect()
+    }
+
+    /// Recovery data that is itself damaged helps less than its owner believes.
+    fn verify_recovery(&self) -> Vec<Problem> {
+        let folder = self.medium.describe();
+        match self.damaged_recovery() {
+            Err(error) => vec![Problem {
+                release: None,
+                place: None,
+                message: error.to_string(),
+            }],
+            Ok(damaged) => damaged
+                .into_iter()
+                .map(|(file, cause)| Problem {
+                    release: None,
+                    place: Some(Place::of(&file.name, 0, file.bytes)),
+                    message: format!("{folder}/{}: {cause}; `cratehold protect` makes it anew", file.name),
+                })
+                .collect(),
+        }
     }
 
     /// The files that the head names beside packs and segments. [R 4.6]

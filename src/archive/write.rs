@@ -83,10 +83,17 @@ impl Writer {
         medium.create_folder("").map_err(Error::io(&path))?;
         let files = medium.list("").map_err(Error::io(&path))?;
         lock(&*medium)?;
+        Writer::open_locked(medium, &files)
+    }
+
+    /// As [`Writer::open_on`], on a medium that is locked already, in whose folder
+    /// `files` lay before it was.
+    pub(super) fn open_locked(medium: Arc<dyn Medium>, files: &[(String, u64)]) -> Result<Writer, Error> {
+        let path = medium.describe();
         let archive = match Archive::open_on(medium.clone()) {
-            Err(Error::NotAnArchive { .. }) => create(&medium, &files)?,
+            Err(Error::NotAnArchive { .. }) => create(&medium, files)?,
             // A crash while the archive was being made: nothing was ever committed to it.
-            Err(Error::NoHead { .. }) if is_empty(&*medium)? => create(&medium, &files)?,
+            Err(Error::NoHead { .. }) if is_empty(&*medium)? => create(&medium, files)?,
             other => other?,
         };
         archive.check_newest()?;

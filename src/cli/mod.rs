@@ -33,6 +33,7 @@ mod inspect;
 mod interrupt;
 mod list;
 mod log;
+mod protect;
 mod purge;
 mod repair;
 mod root;
@@ -108,6 +109,8 @@ enum Command {
     Sign(sign::Args),
     /// Put right what is damaged, from other places that have it.
     Repair(repair::Args),
+    /// Write recovery data, from which `repair` puts lost sectors back without any other copy.
+    Protect(protect::Args),
     /// Remove what no snapshot needs, after showing it.
     Gc(gc::Args),
     /// Erase a crate's bytes for good, for legal reasons; the fact stays.
@@ -149,6 +152,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
         Command::Log(args) => log::run(&archive, args),
+        Command::Protect(args) => protect::run(&archive, args),
         Command::Purge(args) => purge::run(&archive, args),
         Command::Repair(args) => repair::run(&archive, args),
         Command::Root(args) => root::run(&archive, args),

@@ -82,6 +82,10 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         true => say!("nothing of it was left"),
         false => say!("erased: no file of this archive has the bytes any more"),
     }
+    let now = Archive::open(folder)?.coverage()?;
+    if !now.is_none() && !now.is_whole() {
+        say!("what was rewritten has no recovery data yet: `cratehold protect` makes it");
+    }
     if folder.join(SIGNATURE_FILE).exists() {
         say!("the root hash is another now: sign it again");
     }

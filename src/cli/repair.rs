@@ -18,7 +18,7 @@ pub struct Args {
     /// one that this template names, as `--dl` of `sync`.
     #[arg(long, value_name = "TEMPLATE", num_args = 0..=1, require_equals = true)]
     dl: Option<Option<String>>,
-    /// Only say what is wrong, and what `--from` could mend.
+    /// Only say what is wrong, and what recovery data and `--from` could mend.
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// Rebuild every `.crate` to find what is damaged, not only its tar.

@@ -75,6 +75,10 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         };
         let read = human(report.content_bytes);
         say!("{} crates {what}, {read} of tar read: all whole", report.objects);
+        let coverage = archive.coverage()?;
+        if !coverage.is_none() {
+            say!("{}", super::protect::summary(&coverage));
+        }
     }
     let Some(position) = report.stopped_at else {
         return Ok(ExitCode::SUCCESS);

@@ -19,6 +19,7 @@ mod manifest_text;
 pub mod manifest_write;
 pub mod pack;
 pub mod pages;
+pub mod recovery;
 pub mod wire;
 
 pub use key::{key_order, name_order};

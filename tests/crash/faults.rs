@@ -3,7 +3,7 @@
 
 use super::images::Tracker;
 use super::medium::{Fault, FaultKind, Op, Recorder, Rules};
-use super::oracle::{History, acknowledged, describe, go_on, recover_on};
+use super::oracle::{History, acknowledged, describe, go_on, is_of_a_crash, recover_on};
 use super::workloads::{ALL, Recording, Stage, Workload};
 use super::{Tally, crash_everywhere, depth};
 use cratehold::archive::{Archive, Depth};
@@ -73,11 +73,7 @@ fn faulted(
     let report = archive
         .verify(Depth::Full, 1, &|_| {})
         .map_err(|error| error.to_string())?;
-    if let Some(problem) = report
-        .problems
-        .iter()
-        .find(|problem| !problem.message.contains("archive/head"))
-    {
+    if let Some(problem) = report.problems.iter().find(|problem| !is_of_a_crash(&problem.message)) {
         return Err(format!("verifying the next run: {}", problem.message));
     }
     let is_head = |op: &Op| matches!(op, Op::FailedSync(name) if name.starts_with("head"));

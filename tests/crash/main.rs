@@ -13,6 +13,7 @@ mod images;
 mod medium;
 mod mutants;
 mod oracle;
+mod repairs;
 mod workloads;
 
 use images::Tracker;
@@ -102,7 +103,7 @@ fn survives(recording: &Recording, tally: &mut Tally) -> Result<(), String> {
     let (mut nth, mut recoveries) = (0, 0);
     let mut check = |image: &Image, told: Option<u64>| {
         nth += 1;
-        history.check(image, told, nth % 4 == 0)?;
+        recording.check(image, told, nth % 4 == 0)?;
         if nth % (RECOVERY_STRIDE / depth()).max(1) == 0 {
             recoveries += 1;
             recovery_survives(history, image, told).map_err(|error| format!("and in the recovery, {error}"))?;
@@ -175,4 +176,7 @@ workload_tests! {
     a_crash_in_a_new_pack: "new pack",
     a_crash_in_a_removal: "removal",
     a_crash_in_an_adoption: "adoption",
+    a_crash_while_packs_are_rewritten: "rewriting packs",
+    a_crash_in_a_purge: "purge",
+    a_crash_in_a_protection: "protection",
 }

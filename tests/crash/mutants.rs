@@ -7,6 +7,7 @@
 
 use super::faults;
 use super::medium::{Fault, FaultKind, Op};
+use super::repairs;
 use super::workloads::{ALL, Recording};
 use super::{Tally, crash_everywhere};
 
@@ -132,6 +133,30 @@ fn sweep_early(ops: &[Op]) -> Vec<Op> {
     out
 }
 
+/// Without what comes behind the last head's sync and before the purge is said to be done.
+fn without_last_folder_syncs(ops: &[Op]) -> Vec<Op> {
+    let last_head = ops.iter().rposition(|op| is_sync_of(op, "head")).unwrap_or(ops.len());
+    let kept = ops.iter().enumerate();
+    kept.filter(|(at, op)| *at < last_head || !matches!(op, Op::SyncFolder(folder) if !folder.is_empty()))
+        .map(|(_, op)| op.clone())
+        .collect()
+}
+
+/// Each recovery file goes before the one that takes its place is made.
+fn old_recovery_first(ops: &[Op]) -> Vec<Op> {
+    let mut out: Vec<Op> = Vec::new();
+    for op in ops {
+        let first = out
+            .iter()
+            .position(|op| matches!(op, Op::Create(name) if name.starts_with("recovery/")));
+        match (op, first) {
+            (Op::Remove(name), Some(at)) if name.starts_with("recovery/") => out.insert(at, op.clone()),
+            _ => out.push(op.clone()),
+        }
+    }
+    out
+}
+
 const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "packs are not synced",
@@ -229,6 +254,22 @@ const MUTANTS: &[Mutant] = &[
         what: "the sweep comes one commit early",
         change: sweep_early,
     },
+    Mutant {
+        what: "the removal of what a purge erased is not synced",
+        change: without_last_folder_syncs,
+    },
+    Mutant {
+        what: "a recovery file is not synced before the old one goes",
+        change: |ops| without(ops, |op| is_sync_of(op, "recovery/")),
+    },
+    Mutant {
+        what: "the name of a recovery file is not synced before the old one goes",
+        change: |ops| without(ops, |op| is_folder_sync(op, "recovery")),
+    },
+    Mutant {
+        what: "an old recovery file goes before the new one is there",
+        change: old_recovery_first,
+    },
 ];
 
 /// Mistakes of a run that comes after one that was killed.
@@ -268,6 +309,28 @@ const AFTER_A_FAILED_SYNC: &[(&str, Change, Change)] = &[
     ),
 ];
 
+/// Mistakes of a repair.
+const IN_REPAIRS: &[(&str, Change)] = &[
+    ("sectors that were put back are not synced", |ops| {
+        // That comes before anything is opened, so before the heads are synced.
+        let opened = ops.iter().position(|op| is_sync_of(op, "head")).unwrap_or(ops.len());
+        let mut at = 0;
+        without(ops, |op| {
+            at += 1;
+            at <= opened && is_sync_of(op, "packs/")
+        })
+    }),
+    ("a rebuilt index is not synced", |ops| {
+        without(ops, |op| is_sync_of(op, "index/"))
+    }),
+    ("the name of a rebuilt index is not synced", |ops| {
+        without(ops, |op| is_folder_sync(op, "index"))
+    }),
+    ("the head of a rebuilt archive is not synced", |ops| {
+        without(ops, |op| is_sync_of(op, "head"))
+    }),
+];
+
 /// Images for one moment: a mistake shows in one of the first.
 const CAP: usize = 600;
 
@@ -278,7 +341,7 @@ fn killed_by(mutant: &Mutant, recordings: &[(&'static str, Recording)]) -> Optio
         if ops == recording.ops {
             return None;
         }
-        let mut check = |image: &super::Image, told| recording.history.check(image, told, false);
+        let mut check = |image: &super::Image, told| recording.check(image, told, false);
         let failure = crash_everywhere(&recording.start, &ops, 0, CAP, &mut check, &mut Tally::default());
         Some((*name, failure.err()?))
     })
@@ -312,6 +375,16 @@ fn every_mistake_is_noticed() {
     for (what, faulty, next) in AFTER_A_FAILED_SYNC {
         let result = faults::every_call(&once, [faulty, next]);
         row(what, result.err().map(|error| ("a failed sync, then a crash", error)));
+    }
+    let mut row = |what: &'static str, found: Option<String>| match found {
+        Some(error) => {
+            let symptom: String = error.chars().take(90).collect();
+            table += &format!("| {what} | repairs | {} |\n", symptom.replace('|', "/"));
+        }
+        None => survivors.push(what),
+    };
+    for (what, change) in IN_REPAIRS {
+        row(what, repairs::noticed(*change, CAP));
     }
     println!("{table}");
     assert_eq!(survivors, [""; 0], "mistakes that no workload notices");

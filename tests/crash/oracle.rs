@@ -96,13 +96,19 @@ fn is_whole(archive: &Archive, image: &Image) -> Result<(), String> {
 }
 
 /// An archive with the problems of its heads left out: a crash while one is written
-/// leaves it unusable, which is what the other is for.
+/// leaves it unusable, which is what the other is for. So too of recovery files, which
+/// the next `protect` makes anew.
 fn problems(archive: &Archive) -> Result<Vec<String>, String> {
     let report = archive
         .verify(Depth::Full, 1, &|_| {})
         .map_err(|error| error.to_string())?;
     let messages = report.problems.into_iter().map(|problem| problem.message);
-    Ok(messages.filter(|message| !message.contains("archive/head")).collect())
+    Ok(messages.filter(|message| !is_of_a_crash(message)).collect())
+}
+
+/// Whether `verify` finds what a crash may leave.
+pub fn is_of_a_crash(problem: &str) -> bool {
+    problem.contains("archive/head") || problem.contains("archive/recovery/")
 }
 
 /// The files with what differs from run to run (times, the archive's id while nothing
@@ -225,7 +231,7 @@ fn goes_on(medium: &Arc<Recorder>, before: &[String]) -> Result<(), String> {
         .verify(Depth::Full, 1, &|_| {})
         .map_err(|error| error.to_string())?;
     match report.problems.first() {
-        Some(problem) if !problem.message.contains("archive/head") => {
+        Some(problem) if !is_of_a_crash(&problem.message) => {
             Err(format!("verifying the next run: {}", problem.message))
         }
         _ => Ok(()),

@@ -1,10 +1,13 @@
 //! What the crash tests do to an archive: each a short list of steps that a crash may
 //! interrupt anywhere. To add one, write what it does and give it a row in [`ALL`].
 
+use super::images::Tracker;
 use super::medium::{Image, Op, Recorder};
 use super::oracle::History;
 use crate::support::{self, take_in};
-use cratehold::archive::{Archive, CommitInfo, Error, Writer};
+use cratehold::archive::{
+    Archive, CommitInfo, Error, ProtectOptions, PurgeOptions, RepairOptions, Target, Writer, repair_on,
+};
 use cratehold::format::manifest::EventKind;
 use cratehold::format::manifest_event::Event;
 use cratehold::ids::{Digest, Release};
@@ -17,6 +20,8 @@ pub struct Workload {
     before: fn(&Stage) -> Result<(), Error>,
     /// What a crash interrupts.
     run: fn(&Stage) -> Result<(), Error>,
+    /// What is asked of every image besides, given the last snapshot acknowledged.
+    also: fn(&Image, Option<u64>) -> Result<(), String>,
 }
 
 pub const ALL: &[Workload] = &[
@@ -24,31 +29,55 @@ pub const ALL: &[Workload] = &[
         name: "first commit",
         before: |_| Ok(()),
         run: first,
+        also: nothing,
     },
     Workload {
         name: "second commit",
         before: first,
         run: second,
+        also: nothing,
     },
     Workload {
         name: "index merge",
         before: |stage| first(stage).and_then(|()| second(stage)),
         run: third,
+        also: nothing,
     },
     Workload {
         name: "new pack",
         before: torn_pack,
         run: second,
+        also: nothing,
     },
     Workload {
         name: "removal",
         before: |stage| first(stage).and_then(|()| second(stage)),
         run: removal,
+        also: nothing,
     },
     Workload {
         name: "adoption",
         before: left_behind,
         run: adoption,
+        also: nothing,
+    },
+    Workload {
+        name: "rewriting packs",
+        before: |stage| torn_pack(stage).and_then(|()| second(stage)),
+        run: rewriting,
+        also: nothing,
+    },
+    Workload {
+        name: "purge",
+        before: |stage| torn_pack(stage).and_then(|()| second(stage)),
+        run: purging,
+        also: no_traces,
+    },
+    Workload {
+        name: "protection",
+        before: protected,
+        run: protection,
+        also: stays_protected,
     },
 ];
 
@@ -120,7 +149,7 @@ impl Stage {
 }
 
 /// The crate files of the workloads, made once.
-fn crate_file(release: &str) -> Vec<u8> {
+pub fn crate_file(release: &str) -> Vec<u8> {
     static MADE: Mutex<Vec<(String, Vec<u8>)>> = Mutex::new(Vec::new());
     let mut made = MADE.lock().unwrap();
     if let Some((_, bytes)) = made.iter().find(|(held, _)| held == release) {
@@ -131,13 +160,13 @@ fn crate_file(release: &str) -> Vec<u8> {
     bytes
 }
 
-fn first(stage: &Stage) -> Result<(), Error> {
+pub fn first(stage: &Stage) -> Result<(), Error> {
     let writer = stage.writer()?;
     stage.store(&writer, &["one@1.0.0", "one@1.0.1"])?;
     stage.commit(&writer)
 }
 
-fn second(stage: &Stage) -> Result<(), Error> {
+pub fn second(stage: &Stage) -> Result<(), Error> {
     let writer = stage.writer()?;
     stage.store(&writer, &["one@1.0.2"])?;
     stage.note(&writer, EventKind::Yanked, "one@1.0.0", Some("a line"));
@@ -180,11 +209,138 @@ fn adoption(stage: &Stage) -> Result<(), Error> {
     stage.commit(&writer)
 }
 
+fn nothing(_image: &Image, _told: Option<u64>) -> Result<(), String> {
+    Ok(())
+}
+
+/// What `gc` does with a pack of which little is needed.
+fn rewriting(stage: &Stage) -> Result<(), Error> {
+    let writer = stage.writer()?;
+    let mut garbage = writer.with_archive(|archive| archive.garbage(100))?;
+    garbage.packs.truncate(1);
+    assert_eq!(garbage.packs[0].pack, 1);
+    writer.collect(&garbage, &|_| {})?;
+    writer.with_archive(|archive| stage.told(archive))
+}
+
+const ERASED: &str = "one@1.0.1";
+/// Two commits before; then one that lets go, one without the pack, one that settles.
+const ERASED_IN: u64 = 5;
+
+pub fn purge(writer: &Writer) -> Result<(), Error> {
+    let options = PurgeOptions {
+        reason: "asked to",
+        level: 3,
+        progress: &|_| {},
+    };
+    let erased = Target::Digest(Digest::of(&crate_file(ERASED)));
+    writer.purge(&[erased], &options).map(drop)
+}
+
+fn purging(stage: &Stage) -> Result<(), Error> {
+    let writer = stage.writer()?;
+    purge(&writer)?;
+    writer.with_archive(|archive| {
+        assert_eq!(archive.head().generation, ERASED_IN);
+        stage.told(archive)
+    })
+}
+
+/// Once it has been said to be erased, no file has it, whatever a crash leaves.
+fn no_traces(image: &Image, told: Option<u64>) -> Result<(), String> {
+    match told {
+        Some(told) if told >= ERASED_IN => search(image),
+        _ => Ok(()),
+    }
+}
+
+/// Looks for the bytes that do not compress, and so lie in packs as they are.
+pub fn search(image: &Image) -> Result<(), String> {
+    let traces = &support::noise(ERASED, 300)[..24];
+    let found = |bytes: &[u8]| bytes.windows(traces.len()).any(|window| window == traces);
+    match image.files.iter().find(|(_, bytes)| found(bytes)) {
+        Some((name, _)) => Err(format!("{name} has bytes of what was erased")),
+        None => Ok(()),
+    }
+}
+
+/// Recovery data of a pack that has grown since.
+fn protected(stage: &Stage) -> Result<(), Error> {
+    first(stage)?;
+    protect(&stage.writer()?)?;
+    second(stage)
+}
+
+pub fn protect(writer: &Writer) -> Result<(), Error> {
+    let options = ProtectOptions {
+        percent: 5,
+        threads: 1,
+        stop: &|| false,
+        progress: &|_| {},
+    };
+    writer.protect(&options).map(drop)
+}
+
+fn protection(stage: &Stage) -> Result<(), Error> {
+    let writer = stage.writer()?;
+    protect(&writer)?;
+    writer.with_archive(|archive| stage.told(archive))
+}
+
+/// What was protected before is protected still: damage to it is mended.
+fn stays_protected(image: &Image, _told: Option<u64>) -> Result<(), String> {
+    let mut image = image.clone();
+    let pack = "packs/00000001.pak";
+    let whole = image.files[pack].clone();
+    let mut damaged = whole.to_vec();
+    damaged[200..300].fill(0xee);
+    image.files.insert(pack.into(), Arc::new(damaged));
+    let medium: Arc<dyn Medium> = Recorder::new(image);
+    repair_on(&medium, &mut [], &repair_options()).map_err(|error| error.to_string())?;
+    match medium.read(pack).map_err(|error| error.to_string())? == *whole {
+        true => Ok(()),
+        false => Err("damage to what was protected is not mended".into()),
+    }
+}
+
+pub fn repair_options() -> RepairOptions<'static> {
+    RepairOptions {
+        dry_run: false,
+        full: true,
+        forget: false,
+        threads: 1,
+        level: 3,
+        progress: &|_| {},
+    }
+}
+
 /// A workload as it was asked for, from a durable start.
 pub struct Recording {
     pub start: Image,
     pub ops: Vec<Op>,
     pub history: History,
+    also: fn(&Image, Option<u64>) -> Result<(), String>,
+}
+
+impl Recording {
+    /// Checks an image that a crash left; see [`History::check`].
+    pub fn check(&self, image: &Image, told: Option<u64>, thorough: bool) -> Result<(), String> {
+        self.history.check(image, told, thorough)?;
+        (self.also)(image, told)
+    }
+
+    /// Every snapshot that was committed on the way, told of or not.
+    fn note_commits(&mut self) {
+        let mut tracker = Tracker::new(&self.start);
+        for op in &self.ops {
+            tracker.apply(op);
+            if matches!(op, Op::Sync(name) if name.starts_with("head"))
+                && let Ok(archive) = Archive::open_on(Recorder::new(tracker.seen()))
+            {
+                self.history.note(&archive).unwrap();
+            }
+        }
+    }
 }
 
 impl Workload {
@@ -203,10 +359,13 @@ impl Workload {
         let stage = Stage::on(Recorder::new(start.clone()));
         *stage.history.lock().unwrap() = before;
         self.run(&stage).unwrap();
-        Recording {
+        let mut recording = Recording {
             start,
             ops: stage.medium.ops(),
             history: stage.history.into_inner().unwrap(),
-        }
+            also: self.also,
+        };
+        recording.note_commits();
+        recording
     }
 }

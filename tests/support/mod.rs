@@ -133,6 +133,12 @@ pub fn take_in(writer: &Writer, files: &[(Release, Vec<u8>)]) -> Vec<Result<Outc
     outcomes.into_inner().unwrap()
 }
 
+/// What a release's crate file has that no other has.
+pub fn noise(release: &str, bytes: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(release.bytes().map(u64::from).sum());
+    (0..bytes).map(|_| random.u8(..)).collect()
+}
+
 /// A crate file as cargo makes them, with `noise` bytes that do not compress.
 pub fn crate_file(release: &str, noise: usize) -> Vec<u8> {
     let parsed: Release = release.parse().unwrap();
@@ -141,8 +147,7 @@ pub fn crate_file(release: &str, noise: usize) -> Vec<u8> {
         "[package]\nname = \"{}\"\nversion = \"{}\"\n",
         parsed.name, parsed.version
     );
-    let mut random = fastrand::Rng::with_seed(release.bytes().map(u64::from).sum());
-    let noise: Vec<u8> = (0..noise).map(|_| random.u8(..)).collect();
+    let noise = self::noise(release, noise);
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::new(9)));
     for (path, bytes) in [("Cargo.toml", manifest.as_bytes()), ("src/noise.bin", &noise)] {
         let mut header = tar::Header::new_gnu();

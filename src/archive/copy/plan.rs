@@ -5,11 +5,13 @@ use super::CopyError;
 use crate::archive::lock::lock;
 use crate::archive::names::{
     COMPANIONS, HEAD_NAMES, index_name, manifest_name, named_files, numbered, pack_name, read_pack_header,
+    recovery_files,
 };
 use crate::archive::{Archive, Error};
 use crate::format::head::Head;
 use crate::store::Medium;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What is compared and copied at a time.
@@ -178,7 +180,10 @@ pub(super) fn plan(from: &Archive, there: &Destination, check: bool) -> Result<V
         );
         return Err(Error::Rejected(cause).into());
     }
-    for (name, bytes) in named_files(&from.head) {
+    let named: HashSet<String> = named_files(&from.head).map(|(name, _)| name).collect();
+    let recovery = recovery_files(&*from.medium).map_err(CopyError::reading(from.medium.describe()))?;
+    let recovery = recovery.into_iter().filter(|file| named.contains(&file.target.name()));
+    for (name, bytes) in named_files(&from.head).chain(recovery.map(|file| (file.name, file.bytes))) {
         let present = there.medium.len(&name).unwrap_or(0);
         let kept = there.named_bytes(&name).unwrap_or(0).min(present).min(bytes);
         let leftover = present.min(bytes).saturating_sub(kept);

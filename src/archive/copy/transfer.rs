@@ -2,7 +2,7 @@
 
 use super::plan::{CHUNK_BYTES, Destination, Piece, PieceKind};
 use super::{CopyError, CopyOptions, CopyReport, plan};
-use crate::archive::names::{named_files, numbered};
+use crate::archive::names::{named_files, numbered, recovery_files};
 use crate::archive::{Archive, Error};
 use crate::store::Medium;
 use std::collections::HashSet;
@@ -64,7 +64,11 @@ pub(super) fn run(
     for piece in pieces {
         run.piece(&piece)?;
     }
-    for folder in ["packs", "index", "manifest"] {
+    let has_recovery = there.medium.list("recovery").is_ok_and(|files| !files.is_empty());
+    for folder in ["packs", "index", "manifest"]
+        .into_iter()
+        .chain(has_recovery.then_some("recovery"))
+    {
         run.sync_folder(folder)?;
     }
     for (name, bytes) in plan::companions(from, there) {
@@ -237,6 +241,13 @@ impl Run<'_> {
     /// to the next commit.
     fn tidy_up(&mut self) {
         let named: HashSet<String> = named_files(&self.from.head).map(|(name, _)| name).collect();
+        let ours = recovery_files(&*self.from.medium).unwrap_or_default();
+        for file in recovery_files(self.to).unwrap_or_default() {
+            let is_ours = named.contains(&file.target.name()) && ours.iter().any(|ours| ours.name == file.name);
+            if !is_ours && self.to.remove(&file.name).is_ok() {
+                self.report.removed_files += 1;
+            }
+        }
         for folder in ["packs", "index", "manifest"] {
             for file in numbered(self.to, folder).unwrap_or_default() {
                 if !named.contains(&file.name) && self.to.remove(&file.name).is_ok() {

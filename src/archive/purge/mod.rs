@@ -184,7 +184,9 @@ impl Writer {
         // with its pack.
         self.commit(&info)?;
         let plan = self.with_archive(|archive| archive.plan_purge(targets))?;
-        if plan.is_done() && self.with_archive(|archive| archive.garbage(0))?.files.is_empty() {
+        // A head that a crash has torn is mended by the commits below.
+        let left = self.with_archive(|archive| archive.garbage(0));
+        if plan.is_done() && left.is_ok_and(|left| left.files.is_empty()) {
             return Ok(plan);
         }
         let packs: BTreeSet<u32> = plan.packs.iter().map(|pack| pack.pack).collect();
@@ -300,7 +302,11 @@ impl Writer {
                 left.name
             )));
         }
-        for folder in ["packs", "index", "manifest"] {
+        let mut folders = vec!["packs", "index", "manifest"];
+        if medium.list("recovery").is_ok_and(|files| !files.is_empty()) {
+            folders.push("recovery");
+        }
+        for folder in folders {
             medium.sync_folder(folder).map_err(Error::io(folder))?;
         }
         Ok(())

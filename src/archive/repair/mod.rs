@@ -15,6 +15,7 @@ pub use sources::{Give, LooseFiles, Source};
 pub use survey::Wanted;
 
 use super::lock::lock;
+use super::protect::restore_all;
 use super::{Archive, CommitInfo, Error, Writer};
 use crate::ids::Digest;
 use crate::store::{DiskMedium, Medium};
@@ -77,7 +78,22 @@ pub fn repair(
     sources: &mut [Box<dyn Source + '_>],
     options: &RepairOptions<'_>,
 ) -> Result<RepairReport, Error> {
-    let medium: Arc<dyn Medium> = Arc::new(DiskMedium::new(folder));
+    repair_on(
+        &(Arc::new(DiskMedium::new(folder)) as Arc<dyn Medium>),
+        sources,
+        options,
+    )
+}
+
+/// As [`repair`], on any medium.
+///
+/// # Errors
+/// As [`repair`].
+pub fn repair_on(
+    medium: &Arc<dyn Medium>,
+    sources: &mut [Box<dyn Source + '_>],
+    options: &RepairOptions<'_>,
+) -> Result<RepairReport, Error> {
     let mut report = RepairReport::default();
     if medium.len("head0").is_err() && medium.len("head1").is_err() && medium.list("packs").is_ok_and(|p| p.is_empty())
     {
@@ -85,12 +101,13 @@ pub fn repair(
             path: medium.describe(),
         });
     }
-    lock(&*medium)?;
-    let rescue = rescue::rescue(&medium, options.dry_run)?;
-    report.structure = rescue.notes;
-    drop(medium);
+    lock(&**medium)?;
+    // What can be had without asking anybody comes first.
+    report.structure = restore_all(&**medium, options.dry_run)?;
+    let rescue = rescue::rescue(medium, options.dry_run)?;
+    report.structure.extend(rescue.notes);
     if options.dry_run {
-        let Ok(archive) = Archive::open(folder) else {
+        let Ok(archive) = Archive::open_on(medium.clone()) else {
             report.is_blind = true;
             return Ok(report);
         };
@@ -99,7 +116,7 @@ pub fn repair(
         report.damaged = survey.damages.len() as u64;
         return Ok(look_only(&survey, sources, report));
     }
-    let writer = Writer::open(folder)?;
+    let writer = Writer::open_locked(medium.clone(), &[])?;
     let info = info();
     if rescue.is_needed {
         writer.note_unknown()?;
