@@ -207,6 +207,16 @@ impl CrateCache {
         }
     }
 
+    /// `bytes`, in memory that is counted like that of crate files until they are sent.
+    ///
+    /// # Errors
+    /// When others need the memory for too long.
+    pub async fn hold(&self, bytes: Vec<u8>) -> Result<Bytes, BuildError> {
+        let share = tokio::time::timeout(PATIENCE, self.room(bytes.len() as u64)).await;
+        let share = share.map_err(|_| BuildError::Busy)?;
+        Ok(Bytes::from_owner(Rebuilt { bytes, _share: share }))
+    }
+
     /// Runs `decode`, which decodes the content of `entry`, on a thread where it may take
     /// its time, when one is free and there is memory for it.
     ///

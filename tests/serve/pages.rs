@@ -141,7 +141,7 @@ fn tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
         assert!(
             TAGS.contains(&name.as_str()),
             "<{}",
-            &rest[..rest.floor_char_boundary(60)]
+            rest.chars().take(60).collect::<String>()
         );
         rest = &rest[usize::from(closing) + name.len()..];
         let mut attributes = Vec::new();
@@ -459,4 +459,43 @@ fn a_damaged_crate_has_a_page_and_no_files() {
     assert_eq!(served.get("/crates/mid/0.3.0/files").status, 500);
     assert!(served.troubles().iter().any(|trouble| trouble.contains("mid@0.3.0")));
     assert!(Archive::open(&world.path("archive")).is_ok());
+}
+
+#[test]
+fn long_files_and_differences_are_cut_on_pages_and_whole_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = "\n".repeat(300_000);
+    let long = "x".repeat(3 << 20);
+    let many: String = (0..100_000).map(|i| format!("{i}\n")).collect();
+    let files = |version: &str, many: &str| {
+        let manifest = format!("[package]\nname = \"long\"\nversion = \"{version}\"\n");
+        crate_of(
+            &format!("long-{version}"),
+            &[
+                ("Cargo.toml", manifest.as_bytes()),
+                ("lines.rs", lines.as_bytes()),
+                ("long.rs", long.as_bytes()),
+                ("many.rs", many.as_bytes()),
+            ],
+        )
+    };
+    let (first, second) = (files("1.0.0", &many), files("1.0.1", ""));
+    stocked(folder.path(), &[("long@1.0.0", &first), ("long@1.0.1", &second)]);
+    let served = Served::start(folder.path(), &options());
+    let mut client = served.client();
+    for target in [
+        "/crates/long/1.0.0/files/lines.rs",
+        "/crates/long/1.0.0/files/long.rs",
+        "/crates/long/diff?from=1.0.0&to=1.0.1",
+    ] {
+        let page = client.ask("GET", target, &[]);
+        assert_eq!(page.status, 200);
+        assert!(page.body.len() < 8 << 20, "{target}: {} bytes", page.body.len());
+        assert!(
+            page.text().contains("Only the first") || page.text().contains("The page is full"),
+            "{target}"
+        );
+    }
+    let raw = client.ask("GET", "/crates/long/1.0.0/raw/long.rs", &[]);
+    assert!(raw.text() == long);
 }

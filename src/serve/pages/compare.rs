@@ -1,7 +1,7 @@
 //! `/crates/NAME/diff?from=A&to=B`: what changed between two versions.
 
 use super::links::Links;
-use super::{NoPage, Page, on_a_thread, pick, plural, visible};
+use super::{NoPage, Page, beginning, on_a_thread, pick, plural, visible};
 use crate::archive::{FileChange, compare_trees};
 use crate::serve::request::Asked;
 use crate::serve::site::Site;
@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 /// The longest that all files together are compared for their smallest differences:
 /// hostile ones could take hours.
 const DIFF_LIMIT: Duration = Duration::from_secs(3);
-/// Lines of a page; beyond them files are only counted.
-const SHOWN_LINES: usize = 20_000;
+/// Text of a page; beyond it files are only counted.
+const SHOWN_BYTES: usize = 2 << 20;
+/// What a line takes beside its text.
+const LINE_OVERHEAD_BYTES: usize = 40;
 /// Longer lines are cut.
 const LINE_BYTES: usize = 2000;
 const CONTEXT_LINES: usize = 3;
@@ -100,11 +102,11 @@ pub(super) async fn page(site: &Arc<Site>, links: &Links, name: &str, asked: &As
 
 fn compare(changes: &[FileChange<'_>]) -> Vec<Compared> {
     let deadline = Instant::now() + DIFF_LIMIT;
-    let mut lines = 0;
-    changes.iter().map(|change| one(change, deadline, &mut lines)).collect()
+    let mut room = SHOWN_BYTES;
+    changes.iter().map(|change| one(change, deadline, &mut room)).collect()
 }
 
-fn one(change: &FileChange<'_>, deadline: Instant, lines: &mut usize) -> Compared {
+fn one(change: &FileChange<'_>, deadline: Instant, room: &mut usize) -> Compared {
     let mut compared = Compared {
         path: change.path.clone(),
         change: match (change.old, change.new) {
@@ -134,7 +136,7 @@ fn one(change: &FileChange<'_>, deadline: Instant, lines: &mut usize) -> Compare
             ChangeTag::Equal => {}
         }
     }
-    if *lines >= SHOWN_LINES {
+    if *room == 0 {
         compared.why_none = "The page is full: look at the two files themselves.";
         return compared;
     }
@@ -144,18 +146,19 @@ fn one(change: &FileChange<'_>, deadline: Instant, lines: &mut usize) -> Compare
         @for hunk in hunks {
             span.hunk { (hunk.header().to_string()) "\n" }
             @for line in hunk.iter_changes() {
-                @if shown(lines) { (row(line.tag(), line.value())) }
+                @if has_room(room, line.value()) { (row(line.tag(), line.value())) }
             }
         }
-        @if *lines > SHOWN_LINES { span.hunk { "The page is full.\n" } }
+        @if *room == 0 { span.hunk { "The page is full.\n" } }
     });
     compared
 }
 
-/// Counts a line; whether there is still room for it.
-fn shown(lines: &mut usize) -> bool {
-    *lines += 1;
-    *lines <= SHOWN_LINES
+/// Takes room for a line; whether there was some.
+fn has_room(room: &mut usize, line: &str) -> bool {
+    let had_some = *room > 0;
+    *room = room.saturating_sub(line.len().min(LINE_BYTES) + LINE_OVERHEAD_BYTES);
+    had_some
 }
 
 fn row(tag: ChangeTag, text: &str) -> Markup {
@@ -165,7 +168,7 @@ fn row(tag: ChangeTag, text: &str) -> Markup {
         ChangeTag::Insert => ("+", "plus"),
     };
     let text = text.trim_end_matches(['\n', '\r']);
-    let cut = text.floor_char_boundary(LINE_BYTES);
+    let cut = beginning(text, LINE_BYTES).len();
     html! {
         span class={ "line " (class) } { (mark) (visible(&text[..cut])) @if cut < text.len() { "…" } "\n" }
     }

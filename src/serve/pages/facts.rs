@@ -1,7 +1,7 @@
 //! What a crate says of itself: its `Cargo.toml`, its README, its registry line.
 
 use super::links::Links;
-use super::{readme, visible};
+use super::{beginning, readme, visible};
 use crate::archive::{Archive, CrateState, tar_files};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -56,7 +56,7 @@ impl Facts {
             let text = String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}");
             match path.to_ascii_lowercase().ends_with(".md") {
                 true => readme::render(&text),
-                false => html! { pre { (text) } },
+                false => html! { pre { (visible(beginning(&text, readme::MAX_README_BYTES))) } },
             }
         });
         Facts {

@@ -1,19 +1,22 @@
 //! `/crates/NAME/VERSION/files`: what is in a crate.
 
 use super::links::Links;
-use super::{NoPage, Page, facts, highlight, human, on_a_thread, pick, plural, visible};
-use crate::archive::tar_files;
+use super::{NoPage, Page, beginning, highlight, human, on_a_thread, pick, plural, visible};
+use crate::archive::compare_trees;
 use crate::serve::answer::{Answer, Keep};
 use crate::serve::site::Site;
 use hyper::body::Bytes;
 use maud::{Markup, html};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Longer files are cut where they are shown as pages; as they are they come whole.
 const SHOWN_BYTES: usize = 512 << 10;
 /// More files than anybody looks through.
 const LISTED_FILES: usize = 5000;
+/// Of their paths, which may be of any length.
+const LISTED_BYTES: usize = 1 << 20;
+/// Lines of a file, each of which costs a page much more than itself.
+const SHOWN_LINES: usize = 20_000;
 /// What a browser may show as a picture; none of them can hold a script.
 const PICTURES: [(&str, &str); 6] = [
     (".png", "image/png"),
@@ -68,12 +71,18 @@ pub(super) async fn list(site: &Arc<Site>, links: &Links, name: &str, version: &
     let (name, tar) = tar(site, name, version).await?;
     let (links, version) = (links.clone(), version.to_owned());
     on_a_thread(move || {
-        // Of a path that comes twice the last counts.
-        let mut files = BTreeMap::new();
-        tar_files(&tar, |entry, _| {
-            files.insert(entry.path, entry.bytes);
-        })?;
-        let bytes: u64 = files.values().sum();
+        let files = compare_trees(&[], &tar)?;
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| bytes.len() as u64);
+        let bytes: u64 = files.iter().map(|file| length(file.new)).sum();
+        let mut room = LISTED_BYTES;
+        let listed: Vec<_> = files
+            .iter()
+            .take(LISTED_FILES)
+            .take_while(|file| {
+                room = room.saturating_sub(file.path.len());
+                room > 0
+            })
+            .collect();
         let row = |path: &str, bytes: u64| -> Markup {
             let (folder, file) = path
                 .rsplit_once('/')
@@ -92,9 +101,9 @@ pub(super) async fn list(site: &Arc<Site>, links: &Links, name: &str, version: &
             p.note { (plural(files.len() as u64, "file")) ", " (human(bytes)) }
             div.scroll { table.files {
                 thead { tr { th scope="col" { "File" } th.number scope="col" { "Bytes" } } }
-                tbody { @for (path, bytes) in files.iter().take(LISTED_FILES) { (row(path, *bytes)) } }
+                tbody { @for file in &listed { (row(&file.path, length(file.new))) } }
             } }
-            @if files.len() > LISTED_FILES { p.warning { "Only the first " (LISTED_FILES) " are listed." } }
+            @if files.len() > listed.len() { p.warning { "Only the first " (listed.len()) " are listed." } }
         };
         Ok(Page {
             title: format!("Files of {name} {version}"),
@@ -119,7 +128,7 @@ pub(super) async fn page(
             (crumbs(&links, &name, &version, Some(&path)))
             h1.path { (visible(&path)) }
             p.note { (human(bytes.len() as u64)) " · " a href=(links.raw(&name, &version, &path)) { "as it is" } }
-            (contents(&links, &name, &version, &path, &bytes))
+            (contents(&links, &name, &version, &path, bytes))
         };
         Ok(Page {
             title: format!("{path} · {name} {version}"),
@@ -137,7 +146,9 @@ fn contents(links: &Links, name: &str, version: &str, path: &str, bytes: &[u8]) 
         Ok(text) if !text.contains('\0') => text,
         _ => return html! { p.warning { "This is no text." } },
     };
-    let shown = &text[..text.floor_char_boundary(SHOWN_BYTES)];
+    let shown = beginning(text, SHOWN_BYTES);
+    let ends = shown.match_indices('\n').nth(SHOWN_LINES - 1);
+    let shown = ends.map_or(shown, |(end, _)| &shown[..=end]);
     html! {
         @if shown.len() < text.len() {
             p.warning { "Only the first " (human(shown.len() as u64)) " are shown." }
@@ -150,9 +161,11 @@ fn contents(links: &Links, name: &str, version: &str, path: &str, bytes: &[u8]) 
     }
 }
 
-fn one(tar: &[u8], path: &str) -> Result<Vec<u8>, NoPage> {
-    let found = facts::file(tar, u64::MAX, |other| other == path);
-    let found = found.map(|(_, bytes)| bytes);
+/// The bytes of a file in the tar, where they lie.
+fn one<'a>(tar: &'a [u8], path: &str) -> Result<&'a [u8], NoPage> {
+    // What a tree has that nothing has not: all of it.
+    let mut files = compare_trees(&[], tar)?.into_iter();
+    let found = files.find(|file| file.path == path).and_then(|file| file.new);
     found.ok_or_else(|| NoPage::Absent(format!("The crate has no file “{path}”.")))
 }
 
@@ -162,11 +175,12 @@ pub(super) async fn raw(site: &Arc<Site>, name: &str, version: &str, path: &str)
     let path = path.to_owned();
     on_a_thread(move || {
         let bytes = one(&tar, &path)?;
-        let content_type = picture(&path).unwrap_or(match std::str::from_utf8(&bytes) {
+        let content_type = picture(&path).unwrap_or(match std::str::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => "text/plain; charset=utf-8",
             _ => "application/octet-stream",
         });
-        Ok(Answer::new(content_type, Keep::Revalidate, bytes).with_tag())
+        // A part of the tar, whose memory is counted.
+        Ok(Answer::new(content_type, Keep::Revalidate, tar.slice_ref(bytes)).with_tag())
     })
     .await
 }

@@ -27,6 +27,7 @@ use super::request::Asked;
 use super::site::Site;
 use crate::archive;
 use hyper::StatusCode;
+use hyper::body::Bytes;
 use maud::{DOCTYPE, Markup, html};
 use std::sync::Arc;
 
@@ -86,7 +87,11 @@ pub(super) async fn answer(site: &Arc<Site>, asked: &Asked<'_>) -> Answer {
         _ => Err(NoPage::Absent("There is no such page.".into())),
     };
     match page {
-        Ok(page) => html_answer(StatusCode::OK, &links, &page).with_tag(),
+        // Slow readers of long pages must not add up to more than what was allowed.
+        Ok(page) => match site.crates.hold(document(&links, &page).into_bytes()).await {
+            Ok(bytes) => html_answer(StatusCode::OK, bytes).with_tag(),
+            Err(error) => refused(&error),
+        },
         Err(NoPage::Absent(why)) => {
             let page = Page {
                 title: "Not found".into(),
@@ -96,7 +101,7 @@ pub(super) async fn answer(site: &Arc<Site>, asked: &Asked<'_>) -> Answer {
                     p { a href=(links.home()) { "Search the archive" } }
                 },
             };
-            html_answer(StatusCode::NOT_FOUND, &links, &page)
+            html_answer(StatusCode::NOT_FOUND, document(&links, &page))
         }
         Err(NoPage::Archive(error)) => Answer::broken(error.to_string()),
         Err(NoPage::Build(error)) => refused(&error),
@@ -104,7 +109,14 @@ pub(super) async fn answer(site: &Arc<Site>, asked: &Asked<'_>) -> Answer {
     }
 }
 
-fn html_answer(status: StatusCode, links: &Links, page: &Page) -> Answer {
+fn html_answer(status: StatusCode, document: impl Into<Bytes>) -> Answer {
+    Answer {
+        status,
+        ..Answer::new("text/html; charset=utf-8", Keep::Revalidate, document)
+    }
+}
+
+fn document(links: &Links, page: &Page) -> String {
     let document = html! {
         (DOCTYPE)
         html lang="en" {
@@ -133,10 +145,7 @@ fn html_answer(status: StatusCode, links: &Links, page: &Page) -> Answer {
             }
         }
     };
-    Answer {
-        status,
-        ..Answer::new("text/html; charset=utf-8", Keep::Revalidate, document.into_string())
-    }
+    document.into_string()
 }
 
 /// Runs what may have to wait for the drive where waiting is allowed.
@@ -164,6 +173,13 @@ fn visible(text: &str) -> Markup {
     }
 }
 
+/// The beginning of a text: at most so many bytes, and whole characters.
+fn beginning(text: &str, most_bytes: usize) -> &str {
+    let ends = (0..=most_bytes.min(text.len())).rev();
+    let end = ends.into_iter().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
 /// A byte count for people.
 fn human(bytes: u64) -> String {
     match bytes {
@@ -179,7 +195,7 @@ fn counted(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);
@@ -216,6 +232,9 @@ mod tests {
                 .count(),
             1
         );
+        let cut = ["", "a", "a", "aé"];
+        assert!((0..).zip(cut).all(|(bytes, cut)| beginning("aéb", bytes) == cut));
+        assert_eq!(beginning("aéb", 9), "aéb");
         assert_eq!(counted(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((counted(0), counted(999)), ("0".into(), "999".into()));
         assert_eq!(

@@ -3,20 +3,20 @@
 //! Only what is on a list comes through: HTML in it is left out, links lead to the web or
 //! into the page, and pictures are their texts, for nothing is ever loaded from elsewhere.
 
+use super::beginning;
 use maud::{Markup, PreEscaped};
 use pulldown_cmark::{Alignment, CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 /// Longer ones are cut; none that people read is.
-const MAX_README_BYTES: usize = 512 << 10;
+pub(super) const MAX_README_BYTES: usize = 512 << 10;
 /// Deeper nesting takes time that grows with its square, in some browsers for ever.
 const MAX_DEPTH: usize = 64;
 
 pub(super) fn render(text: &str) -> Markup {
-    let cut = text.floor_char_boundary(MAX_README_BYTES);
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
     let mut images = 0usize;
     let mut depth = 0usize;
-    let events = Parser::new_ext(&text[..cut], options).filter_map(|event| match event {
+    let events = Parser::new_ext(beginning(text, MAX_README_BYTES), options).filter_map(|event| match event {
         Event::Html(_) | Event::InlineHtml(_) => None,
         Event::Start(Tag::HtmlBlock) | Event::End(TagEnd::HtmlBlock) => None,
         Event::Start(Tag::Image { .. }) => {

@@ -1,7 +1,7 @@
 //! `/`: crates by name.
 
 use super::links::Links;
-use super::{NoPage, Page, counted, on_a_thread, pick, plural};
+use super::{NoPage, Page, beginning, counted, on_a_thread, pick, plural};
 use crate::serve::request::Asked;
 use crate::serve::site::{Site, Snapshot};
 use maud::{Markup, html};
@@ -14,7 +14,7 @@ const MAX_QUERY_BYTES: usize = 64;
 pub(super) async fn page(site: &Arc<Site>, links: &Links, asked: &Asked<'_>) -> Result<Page, NoPage> {
     let snapshot = site.snapshot().await;
     let query = asked.query("q").unwrap_or_default().trim();
-    let query = query[..query.floor_char_boundary(MAX_QUERY_BYTES)].replace(char::is_control, "");
+    let query = beginning(query, MAX_QUERY_BYTES).replace(char::is_control, "");
     let page: usize = asked.query("page").and_then(|text| text.parse().ok()).unwrap_or(1);
     let names = site.catalogs.names(&snapshot).await?;
     let total = names.len() as u64;
