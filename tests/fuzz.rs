@@ -56,7 +56,7 @@ fn drive(name: &str) {
     // Decoders of structures take microseconds.
     let is_quick = matches!(
         name,
-        "head" | "pack_record" | "index_segment" | "manifest" | "registry_line" | "config_json"
+        "head" | "pack_record" | "index_segment" | "manifest" | "registry_line" | "config_json" | "normal_form"
     );
     let rounds = if is_quick { rounds * 100 } else { rounds };
     let started = std::time::Instant::now();
@@ -93,7 +93,7 @@ macro_rules! drive {
 
 drive! {
     head pack_record index_segment manifest gzip recipe registry_line lockfile config_json tar_walk
-    http_answer operations engines recovery
+    http_answer operations engines recovery normal_form
 }
 
 /// Makes the seeds again, from the golden archive and the repository's own files:
@@ -141,8 +141,28 @@ fn make_seeds() {
         }
         if let (true, true, Ok(tar)) = (small, entry.content_bytes < 5000, archive.read_tar(&entry.digest)) {
             put("tar_walk", "crate", &tar);
+            put("normal_form", "tar", &tar);
+            if let Some(content) = cratehold::format::normal_form::encode(&tar) {
+                put("normal_form", "content", &content);
+            }
         }
     }
+    let odd = cratehold::archive::Archive::open(&root.join("tests/golden/transform-1")).unwrap();
+    let digest = odd
+        .crate_state("normal")
+        .unwrap()
+        .unwrap()
+        .releases
+        .last()
+        .unwrap()
+        .digest;
+    let tar = odd.read_tar(&digest).unwrap();
+    put("normal_form", "odd-tar", &tar);
+    put(
+        "normal_form",
+        "odd-content",
+        &cratehold::format::normal_form::encode(&tar).unwrap(),
+    );
     put(
         "recipe",
         "prose",

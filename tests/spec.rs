@@ -4,6 +4,7 @@
 
 use cratehold::deflate::{Engine, Recipe, redo};
 use cratehold::format::manifest::FRAGMENTS;
+use cratehold::format::normal_form::{self, NormalForm};
 use cratehold::format::pack::RecordMeta;
 use cratehold::format::wire;
 use cratehold::ids::Digest;
@@ -146,4 +147,25 @@ fn every_engine_gives_the_vectors_of_the_spec() {
             );
         }
     }
+}
+
+#[test]
+fn the_worked_normal_form_is_what_the_code_reads_and_writes() {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, text) in [
+        ("Cargo.toml", "[package]\n"),
+        ("src/lib.rs", "//! Demo.\npub fn f() {}\n"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        let path = format!("demo-1.0.0/{path}");
+        builder.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+    let tar = builder.into_inner().unwrap();
+    let content: Vec<u8> = rows("R 15.10").iter().flat_map(|row| unhex(&row[2])).collect();
+    assert_eq!(normal_form::encode(&tar).unwrap(), content);
+    let form = NormalForm::parse(&content).unwrap();
+    assert!(form.tar().unwrap() == tar);
+    assert!(SPEC.contains(&format!("{} bytes\nwith SHA-256 `{}`", tar.len(), Digest::of(&tar))));
 }

@@ -16,6 +16,7 @@ use cratehold::format::head::Head;
 use cratehold::format::index::IndexSegment;
 use cratehold::format::manifest::{EventKind, ManifestSegment};
 use cratehold::format::manifest_event::{Event, each_event};
+use cratehold::format::normal_form::{self, NormalForm};
 use cratehold::format::pack::{self, PackHeader, RecordMeta};
 use cratehold::format::pages;
 use cratehold::format::recovery;
@@ -50,6 +51,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("operations", operations),
     ("engines", engines),
     ("recovery", recovery_file),
+    ("normal_form", normal_form),
 ];
 
 fn crc_of(parts: &[&[u8]]) -> [u8; 4] {
@@ -454,5 +456,25 @@ pub fn recovery_file(data: &[u8]) {
     let _ = repair_on(&on, &mut [], &options);
     if let Ok(bytes) = Archive::open_on(medium).and_then(|archive| archive.read_crate(digest)) {
         assert_eq!(Digest::of(&bytes), *digest);
+    }
+}
+
+/// Both ways: a tar that has a normal form comes back from it, and whatever else is taken
+/// for one gives a tar of the length it announces, in bounds, or an error.
+pub fn normal_form(data: &[u8]) {
+    let there_and_back = |tar: &[u8]| {
+        if let Some(content) = normal_form::encode(tar) {
+            let form = NormalForm::parse(&content).unwrap();
+            assert_eq!(form.tar_bytes(), tar.len() as u64);
+            assert!(form.tar().unwrap() == tar);
+        }
+    };
+    there_and_back(data);
+    if let Ok(form) = NormalForm::parse(data) {
+        assert!(form.tar_bytes() <= (1 << 20) + 64 * data.len() as u64);
+        if let Ok(tar) = form.tar() {
+            assert_eq!(tar.len() as u64, form.tar_bytes());
+            there_and_back(&tar);
+        }
     }
 }

@@ -152,6 +152,27 @@ impl<'a> Cursor<'a> {
         self.take(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
+    /// What stands before the next `end`, which is taken too.
+    ///
+    /// # Errors
+    /// When there is none.
+    #[inline]
+    pub fn until(&mut self, end: u8) -> Result<&'a [u8], Damaged> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        match rest.iter().position(|&byte| byte == end) {
+            Some(len) => {
+                self.at += len + 1;
+                Ok(&rest[..len])
+            }
+            None => Err(Damaged::new(
+                self.what,
+                self.at as u64,
+                format!("a byte {end}"),
+                format!("{} others", rest.len()),
+            )),
+        }
+    }
+
     /// As [`Cursor::bytes`], as UTF-8.
     ///
     /// # Errors
