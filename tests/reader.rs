@@ -233,6 +233,18 @@ fn the_golden_archive_is_read_alike() {
     compare_all(&golden);
 }
 
+#[test]
+fn normal_forms_are_read_alike() {
+    if !wanted() {
+        return;
+    }
+    let golden = repository("tests/golden/transform-1");
+    let verified = reader(&["verify", golden.to_str().unwrap()]);
+    assert!(verified.status.success(), "{}", said(&verified));
+    assert!(said(&verified).contains("8 objects"), "{}", said(&verified));
+    compare_all(&golden);
+}
+
 /// Every defect that the library names, the reader names too, in lines and not in
 /// a traceback, whichever command meets it.
 #[test]

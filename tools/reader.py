@@ -207,7 +207,9 @@ def decode_metadata(data, what):  # [R 5.3] [R 5.9]
     meta = cursor.structure(METADATA)
     cursor.end()
     need(meta["kind"] in (1, 2), f"{what}: record kind {meta['kind']}, this reader knows 1 and 2")
-    need(meta["transform"] == 0, f"{what}: content transform {meta['transform']}: a newer reader is needed")
+    transform, has_tar = meta["transform"], meta["kind"] == 1 and meta["engine"] != 0
+    need(transform in (0, 1), f"{what}: content transform {transform}: a newer reader is needed")
+    need(transform == 0 or has_tar, f"{what}: content transform {transform} of what is no tar")
     need(meta["content_bytes"] <= MAX_CONTENT_BYTES, f"{what}: a content of {meta['content_bytes']} bytes cannot be")
     return meta, end
 
@@ -519,6 +521,7 @@ def fold(history):  # [R 7.13] to [R 7.18]
 def crate_file(meta, content):  # [R 8.2] to [R 8.5]
     """The exact crate file, its SHA-256 checked; or Impossible."""
     engine, digest = meta["engine"], meta["digest"]
+    content = undo_transform(meta, content)
     if engine == 0:
         data = content
     elif engine in (2, 3):
@@ -559,7 +562,7 @@ def zlib_is_the_real_one():
 
 def tar_of(meta, content):
     if meta["engine"] != 0:
-        return content
+        return undo_transform(meta, content)
     inflate, limit = zlib.decompressobj(31), max(512 << 20, 20 * len(content))  # [R 11.4]
     try:
         tar = inflate.decompress(content, limit)
@@ -568,6 +571,64 @@ def tar_of(meta, content):
     if not inflate.eof:
         raise Impossible("stored as it came, and its gzip stream is cut short or too large")
     return tar
+
+
+# ---- Section 15: the normal form of a tar --------------------------------------
+
+
+def undo_transform(meta, content):
+    return normal_form_tar(content) if meta["transform"] == 1 else content
+
+
+def normal_form_tar(content):  # [R 15.2]
+    what = "normal form of a tar"
+    cursor = Cursor(content, what)
+    end, columns = cursor.uint(), [Cursor(cursor.blob(), what) for _ in range(3)]
+    paths, sizes, changes = columns
+    body_sizes = []
+    while not sizes.done():
+        body_sizes.append(sizes.uint())
+    at = cursor.at
+    need(sum(body_sizes) == len(content) - at, f"{what}: sizes add up to {sum(body_sizes)}, not {len(content) - at}")
+    total = sum(512 + size + -size % 512 for size in body_sizes) + end
+    need(total <= min(64 * len(content) + 2**20, 2**32 - 1), f"{what}: a tar of {total} bytes is too long for it")  # [R 15.8]
+    parts, path, template = [], b"", bytearray(512)
+    unchanged = None if changes.done() else changes.uint()
+    for size in body_sizes:
+        if unchanged == 0:  # [R 15.4]
+            for _ in range(changes.uint()):
+                offset, patch = changes.uint(), changes.blob()
+                need(offset + len(patch) <= 512, f"{what}: {len(patch)} bytes at {offset} are not within a header")
+                template[offset : offset + len(patch)] = patch
+            unchanged = None if changes.done() else changes.uint()
+        elif unchanged is not None:
+            unchanged -= 1
+        shared, stop = paths.uint(), paths.data.find(b"\0", paths.at)
+        need(stop >= 0 and shared <= len(path), f"{what}: a path at byte {paths.at} cannot be")
+        path = path[:shared] + paths.take(stop - paths.at)
+        need(len(path) <= 100, f"{what}: a path of {len(path)} bytes")
+        paths.take(1)
+        parts += [header_of(template, path, size, what), content[at : at + size], bytes(-size % 512)]
+        at += size
+    paths.end()
+    need(unchanged is None, f"{what}: changes of more members than there are")  # [R 15.6]
+    return b"".join(parts + [bytes(end)])
+
+
+def header_of(template, path, size, what):  # [R 15.5]
+    header = bytearray(template)
+    header[: len(path)] = path
+    put_octal(header, 124, 136, size, what)
+    put_octal(header, 148, 156, sum(header) - sum(header[148:156]) + 8 * 32, what)
+    return bytes(header)
+
+
+def put_octal(header, start, end, value, what):
+    room = (end - start) - len(header[start:end].lstrip(b"0"))
+    if room:
+        digits = b"%0*o" % (room, value)
+        need(len(digits) == room, f"{what}: no room for {value} in {room} digits")
+        header[start : start + room] = digits
 
 
 # ---- The archive as a whole --------------------------------------------------

@@ -2,10 +2,11 @@
 
 use super::Error;
 use super::chain::decode_bytes;
+use super::form;
 use super::read::check_release;
 use crate::deflate::{self, Engine};
 use crate::format::index::Entry;
-use crate::format::pack::{RecordKind, RecordMeta};
+use crate::format::pack::{AS_IT_IS, RecordKind, RecordMeta};
 use crate::ids::{Digest, Release};
 use zstd::zstd_safe::{CCtx, CParameter};
 
@@ -22,6 +23,8 @@ const CHAIN_BUDGET_FACTOR: u64 = 4;
 /// A frame has at most this many below it: each costs some ten microseconds to
 /// begin with, however small it is.
 pub(super) const CHAIN_DEPTH: u8 = 64;
+/// Of a trailer that is the tar's CRC-32 and length alone. [R 8.4]
+const STANDARD_TRAILER_BYTES: usize = 8;
 
 /// How to store.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +56,7 @@ pub(super) struct Content {
     pub digest: Digest,
     pub crate_bytes: u64,
     pub bytes: Vec<u8>,
+    pub transform: u8,
     pub recipe: Option<deflate::Recipe>,
     pub wrong_engine: Option<Engine>,
 }
@@ -84,13 +88,17 @@ pub(super) fn undo(
             tar,
             recipe: Some(recipe),
             wrong_engine,
-        }) => Ok(Content {
-            wrong_engine,
-            digest,
-            crate_bytes,
-            bytes: tar,
-            recipe: Some(recipe),
-        }),
+        }) => {
+            let (bytes, transform) = form::content_of(tar);
+            Ok(Content {
+                wrong_engine,
+                digest,
+                crate_bytes,
+                bytes,
+                transform,
+                recipe: Some(recipe),
+            })
+        }
         // Its checksum is right, so these are the crate's bytes, odd as they are.
         Ok(_) | Err(_) => Ok(as_it_came(crate_file, digest)),
     }
@@ -102,6 +110,7 @@ pub(super) fn as_it_came(crate_file: Vec<u8>, digest: Digest) -> Content {
         digest,
         crate_bytes: crate_file.len() as u64,
         bytes: crate_file,
+        transform: AS_IT_IS,
         recipe: None,
         wrong_engine: None,
     }
@@ -130,7 +139,6 @@ pub(super) fn encode(
         None => RAW_LEVEL,
     };
     let frame = checked_frame(&content.bytes, base, level).map_err(fail)?;
-    let content_crc32 = crc32fast::hash(&content.bytes);
     let mut meta = RecordMeta {
         kind: RecordKind::Blob as u8,
         digest: content.digest.0,
@@ -138,13 +146,13 @@ pub(super) fn encode(
         version: release.version.to_string(),
         crate_bytes: content.crate_bytes,
         content_bytes: content.bytes.len() as u64,
-        content_crc32,
+        content_crc32: crc32fast::hash(&content.bytes),
         frame_bytes: frame.len() as u64,
         frame_crc32: crc32fast::hash(&frame),
         base: base.map(|base| base.digest.0),
         chain_depth: base.map_or(0, |base| base.chain_depth + 1),
         chain_bytes: content.bytes.len() as u64 + base.map_or(0, |base| base.chain_bytes),
-        transform: 0,
+        transform: content.transform,
         engine: 0,
         gzip_os: 0,
         gzip_header: None,
@@ -154,7 +162,8 @@ pub(super) fn encode(
         meta.engine = recipe.engine.number();
         meta.gzip_os = recipe.header.get(9).copied().unwrap_or(255);
         meta.gzip_header = (recipe.header != standard_header(&meta)).then(|| recipe.header.clone());
-        meta.gzip_trailer = (recipe.trailer != standard_trailer(&meta)).then(|| recipe.trailer.clone());
+        // That it begins with the tar's sums was found when the gzip was undone.
+        meta.gzip_trailer = (recipe.trailer.len() != STANDARD_TRAILER_BYTES).then(|| recipe.trailer.clone());
     }
     Ok((meta, frame))
 }
@@ -200,21 +209,19 @@ fn standard_header(meta: &RecordMeta) -> Vec<u8> {
 }
 
 /// The gzip trailer of RFC 1952. [R 8.4]
-fn standard_trailer(meta: &RecordMeta) -> Vec<u8> {
-    [
-        meta.content_crc32.to_le_bytes(),
-        (meta.content_bytes as u32).to_le_bytes(),
-    ]
-    .concat()
+fn standard_trailer(tar: &[u8]) -> Vec<u8> {
+    [crc32fast::hash(tar).to_le_bytes(), (tar.len() as u32).to_le_bytes()].concat()
 }
 
 /// The crate file that `content` stands for, with its digest checked.
 pub(super) fn redo(meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, String> {
-    let recipe = recipe(meta)?;
+    let engine = engine(meta)?;
+    let inside = form::undo(meta, content).map_err(|damage| damage.to_string())?;
+    let recipe = engine.map(|engine| recipe(meta, engine, &inside));
     let expected = meta.id();
     let bytes = match &recipe {
         None => content.to_vec(),
-        Some(recipe) => deflate::redo(content, recipe),
+        Some(recipe) => deflate::redo(&inside, recipe),
     };
     let found = Digest::of(&bytes);
     if found == expected {
@@ -222,7 +229,7 @@ pub(super) fn redo(meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, String>
     }
     // Should an engine of our own ever be wrong, the library is right.
     if let Some(recipe) = &recipe {
-        let bytes = deflate::redo_by_library(content, recipe).map_err(|error| error.to_string())?;
+        let bytes = deflate::redo_by_library(&inside, recipe).map_err(|error| error.to_string())?;
         if Digest::of(&bytes) == expected {
             return Ok(bytes);
         }
@@ -230,18 +237,23 @@ pub(super) fn redo(meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, String>
     Err(format!("the crate file came out as {found}"))
 }
 
-/// What makes the crate file of the content; none if the content is the crate file.
-pub(super) fn recipe(meta: &RecordMeta) -> Result<Option<deflate::Recipe>, String> {
+/// Who deflated the crate file; none if the content is the crate file.
+pub(super) fn engine(meta: &RecordMeta) -> Result<Option<Engine>, String> {
     if meta.engine == 0 {
         return Ok(None);
     }
-    let engine = Engine::from_number(meta.engine)
-        .ok_or_else(|| format!("needs engine {}: a newer cratehold is needed", meta.engine))?;
-    Ok(Some(deflate::Recipe {
+    let known = Engine::from_number(meta.engine);
+    known
+        .map(Some)
+        .ok_or_else(|| format!("needs engine {}: a newer cratehold is needed", meta.engine))
+}
+
+fn recipe(meta: &RecordMeta, engine: Engine, tar: &[u8]) -> deflate::Recipe {
+    deflate::Recipe {
         engine,
         header: meta.gzip_header.clone().unwrap_or_else(|| standard_header(meta)),
-        trailer: meta.gzip_trailer.clone().unwrap_or_else(|| standard_trailer(meta)),
-    }))
+        trailer: meta.gzip_trailer.clone().unwrap_or_else(|| standard_trailer(tar)),
+    }
 }
 
 pub(super) fn compress(content: &[u8], base: Option<&[u8]>, level: i32) -> Result<Vec<u8>, String> {

@@ -13,6 +13,7 @@ mod create;
 mod diff;
 mod encode;
 mod error;
+mod form;
 mod gc;
 mod grep;
 mod history;

@@ -2,10 +2,11 @@
 
 use super::chain;
 use super::encode::redo;
-use super::{Archive, Error};
+use super::{Archive, Error, form};
 use crate::format::index::Entry;
 use crate::format::pack::RecordMeta;
 use crate::ids::Digest;
+use std::borrow::Cow;
 use std::io::Read;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -133,7 +134,11 @@ fn checked_tar_of(entry: &Entry, meta: &RecordMeta, content: Arc<Vec<u8>>) -> Re
 /// The tar of decoded content, which may be a crate file stored as it came.
 pub(super) fn tar_of(entry: &Entry, meta: &RecordMeta, content: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {
     if meta.engine != 0 {
-        return Ok(content);
+        let tar = form::undo(meta, &content).map_err(|damage| chain::blob_error(entry, Some(meta), damage))?;
+        return Ok(match tar {
+            Cow::Borrowed(_) => content,
+            Cow::Owned(tar) => Arc::new(tar),
+        });
     }
     let undone = crate::deflate::gunzip(&content)
         .map_err(|error| chain::blob_error(entry, Some(meta), format!("stored as it came, and {error}")))?;

@@ -1,6 +1,6 @@
 //! Checking that everything that is held can be given back.
 
-use super::{Archive, Error, chain, encode, read};
+use super::{Archive, Error, chain, encode, form, read};
 use crate::format::index::{Entry, EntryKind};
 use crate::format::pack::RecordMeta;
 use crate::ids::Digest;
@@ -270,12 +270,15 @@ fn position(entry: &Entry) -> Position {
     }
 }
 
-/// Checks what decoding has not: that an engine gives the crate file again.
+/// Checks what decoding has not: that the tar can be made, that an engine gives the
+/// crate file again.
 fn check_content(entry: &Entry, meta: &RecordMeta, content: &[u8], depth: Depth) -> Result<u64, Error> {
     if depth == Depth::Full || meta.engine == 0 {
         read::rebuild(entry, meta, content)?;
     } else {
-        encode::recipe(meta).map_err(|cause| chain::blob_error(entry, Some(meta), cause))?;
+        encode::engine(meta)
+            .and_then(|_| form::check(meta, content).map_err(|damage| damage.to_string()))
+            .map_err(|cause| chain::blob_error(entry, Some(meta), cause))?;
     }
     Ok(content.len() as u64)
 }

@@ -105,7 +105,7 @@ fn release(archive: &Archive, args: &Args) -> CommandResult {
     say!("  sha256      {digest}");
     say!("  registry    {}", select::standing(archive, &state)?);
     say!("  as .crate   {}", human(meta.crate_bytes));
-    say!("  as tar      {}", human(meta.content_bytes));
+    say!("  unpacked    {}", human(meta.content_bytes));
     say!(
         "  in packs    {}, pack {} at offset {}",
         human(u64::from(entry.record_bytes)),
@@ -116,7 +116,7 @@ fn release(archive: &Archive, args: &Args) -> CommandResult {
     if let Some(base) = base {
         let cost = human(meta.chain_bytes);
         say!(
-            "  base        {base} ({} frames below, {cost} of tar to decode)",
+            "  base        {base} ({} frames below, {cost} to decode)",
             meta.chain_depth
         );
     }

@@ -248,9 +248,10 @@ fn frame(archive: &Archive, what: &str) -> CommandResult {
         say!("  place          pack {}, offset {}", entry.pack, entry.record_offset);
         say!("  crate file     {} bytes", meta.crate_bytes);
         say!(
-            "  content        {} bytes, CRC-32 {:08x}",
+            "  content        {} bytes, CRC-32 {:08x}, transform {}",
             meta.content_bytes,
-            meta.content_crc32
+            meta.content_crc32,
+            meta.transform
         );
         say!(
             "  zstd frame     {} bytes, CRC-32 {:08x}",

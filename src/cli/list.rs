@@ -63,7 +63,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
             for (release, entry) in &held {
                 let line = serde_json::json!({
                     "name": state.name, "version": release.version.as_str(), "sha256": release.digest.to_string(),
-                    "yanked": release.yanked, "crate_bytes": entry.crate_bytes, "tar_bytes": entry.content_bytes,
+                    "yanked": release.yanked, "crate_bytes": entry.crate_bytes, "content_bytes": entry.content_bytes,
                 });
                 say!("{line}");
             }

@@ -67,7 +67,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     }
     say!("{} crate files in snapshot {snapshot}", entries.len());
     say!("  as .crate  {:>10}", human(crate_bytes));
-    say!("  as tar     {:>10}", human(content_bytes));
+    say!("  unpacked   {:>10}", human(content_bytes));
     let ratio = crate_bytes as f64 / disk_bytes.max(1) as f64;
     let place = if args.as_of.is_some() { "in packs" } else { "on disk " };
     say!(

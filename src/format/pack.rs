@@ -11,6 +11,10 @@ pub const PACK_MAGIC: u32 = 0x184D_2A5B;
 pub const RECORD_MAGIC: u32 = 0x184D_2A5C;
 /// Contents and records end below this: offsets are u32. [R 5.2]
 pub const MAX_PACK_BYTES: u64 = u32::MAX as u64;
+/// Transform 0: the content is stored as it is. [R 5.5]
+pub const AS_IT_IS: u8 = 0;
+/// Transform 1: the content is the tar's normal form. [R 5.5]
+pub const NORMAL_FORM: u8 = 1;
 const FRAME_PREFIX_BYTES: usize = 8;
 /// No metadata frame is longer. [R 5.3]
 pub const MAX_META_BYTES: u64 = 1 << 20;
@@ -73,7 +77,8 @@ pub struct RecordMeta {
     pub version: String,
     /// Length of the crate file.
     pub crate_bytes: u64,
-    /// Length of the content: the tar, or the crate file if stored as it came.
+    /// Length of the content: the tar or its normal form, or the crate file if stored as
+    /// it came.
     pub content_bytes: u64,
     /// CRC-32 of the content.
     pub content_crc32: u32,
@@ -87,7 +92,7 @@ pub struct RecordMeta {
     pub chain_depth: u32,
     /// Content bytes of this frame and all it needs: the cost of reading it.
     pub chain_bytes: u64,
-    /// 0; other values are other forms of the content. [R 5.9]
+    /// How the content gives the tar: [`AS_IT_IS`] or [`NORMAL_FORM`]. [R 5.9]
     pub transform: u8,
     /// 0 for stored as it came, else an engine of section 8.
     pub engine: u8,
@@ -117,13 +122,11 @@ impl RecordMeta {
         if !matches!(meta.kind, 1 | 2) {
             return Err(Damaged::new("record kind", 8, "1 or 2", meta.kind));
         }
-        if meta.transform != 0 {
-            return Err(Damaged::new(
-                "content transform",
-                8,
-                "0 (or a newer cratehold)",
-                meta.transform,
-            ));
+        // What is no tar has no normal form. [R 5.9]
+        let has_tar = meta.kind == RecordKind::Blob as u8 && meta.engine != 0;
+        if meta.transform != AS_IT_IS && (meta.transform != NORMAL_FORM || !has_tar) {
+            let expected = if has_tar { "0 or 1 (or a newer cratehold)" } else { "0" };
+            return Err(Damaged::new("content transform", 8, expected, meta.transform));
         }
         let largest = [meta.crate_bytes, meta.content_bytes, meta.frame_bytes]
             .into_iter()

@@ -8,6 +8,7 @@ use cratehold::format::index::{self, Entry, EntryKind};
 use cratehold::format::manifest::{EventKind, Transaction};
 use cratehold::format::manifest_event::{Event, Events};
 use cratehold::format::manifest_write;
+use cratehold::format::normal_form;
 use cratehold::format::pack::{PackHeader, RecordMeta};
 use cratehold::format::pages;
 use cratehold::ids::Digest;
@@ -92,7 +93,19 @@ impl Maker {
 
     /// Appends a crate file to the newest pack; returns its digest.
     fn store(&mut self, name: &str, version: &str, source: &[u8], shape: Shape, base: Option<Digest>) -> Digest {
-        let tar = tar(name, version, source);
+        self.store_tar(name, version, tar(name, version, source), shape, base, false)
+    }
+
+    /// As [`Maker::store`], of any tar; stored in its normal form if asked for.
+    fn store_tar(
+        &mut self,
+        name: &str,
+        version: &str,
+        tar: Vec<u8>,
+        shape: Shape,
+        base: Option<Digest>,
+        is_normal: bool,
+    ) -> Digest {
         let named = |os: u8| {
             [
                 &[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 2, os],
@@ -139,9 +152,15 @@ impl Maker {
             gzip_os: if engine == 0 { 0 } else { os },
             gzip_header: odd.then_some(header),
             gzip_trailer: odd.then_some(trailer),
+            transform: u8::from(is_normal),
             ..blank()
         };
-        self.append(meta, if engine == 0 { crate_file } else { tar }, base);
+        let content = match engine {
+            0 => crate_file,
+            _ if is_normal => normal_form::encode(&tar).unwrap(),
+            _ => tar,
+        };
+        self.append(meta, content, base);
         digest
     }
 
@@ -299,6 +318,98 @@ fn blank() -> RecordMeta {
         gzip_header: None,
         gzip_trailer: None,
     }
+}
+
+/// A tar of every kind of header that is met: old, GNU and ustar ones, a long path in
+/// each way, times and owners, a folder, sums and times as older writers put them.
+fn odd_tar(name: &str, version: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let top = format!("{name}-{version}");
+    let deep = format!("{top}/{}/{}", "folder/".repeat(9), "name-".repeat(12));
+    let long = format!("{top}/{}", "folder/".repeat(20));
+    type Odd = fn(&mut tar::Header);
+    let members: [(&str, tar::Header, Odd); 7] = [
+        ("Cargo.toml", tar::Header::new_old(), |header| header.set_uid(1000)),
+        ("src/lib.rs", tar::Header::new_gnu(), |header| {
+            header.set_mtime(1_420_070_400);
+        }),
+        ("src/a.rs", tar::Header::new_gnu(), |header| {
+            header.set_mtime(1_420_070_401);
+        }),
+        ("src/", tar::Header::new_ustar(), |header| {
+            header.set_entry_type(tar::EntryType::Directory);
+        }),
+        (&deep, tar::Header::new_ustar(), |header| {
+            header.set_username("someone").unwrap();
+        }),
+        (&long, tar::Header::new_gnu(), |header| header.set_mode(0o755)),
+        ("notime", tar::Header::new_gnu(), |header| {
+            header.as_mut_bytes()[136..148].fill(0);
+        }),
+    ];
+    for (i, (path, mut header, odd)) in members.into_iter().enumerate() {
+        let body = match path.ends_with('/') && i == 3 {
+            true => Vec::new(),
+            false => source(10 * i, i),
+        };
+        header.set_size(body.len() as u64);
+        header.set_mode(0o644);
+        odd(&mut header);
+        let path = match path.starts_with(&top) {
+            true => format!("{path}x"),
+            false => format!("{top}/{path}"),
+        };
+        builder.append_data(&mut header, path, &body[..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A small archive of objects with transform 1, some against bases without it and the
+/// other way round; with what its crate files hold.
+pub fn normal_archive() -> (Files, Vec<(Digest, Vec<u8>)>) {
+    let mut maker = Maker {
+        generation: 1,
+        ..Maker::default()
+    };
+    maker.new_pack(1, ARCHIVE_ID, 1);
+    let mut tars = Vec::new();
+    let mut base = None;
+    let usual = Engine::ALL.into_iter().map(Shape::Usual);
+    let shapes = usual.chain([Shape::Odd(Engine::Zlib9Mem8), Shape::Stored]);
+    for (i, shape) in shapes.enumerate() {
+        let version = format!("1.0.{i}");
+        // The second as it is, so that bases of both kinds have records of both on them.
+        let is_normal = i != 1 && shape != Shape::Stored;
+        let bytes = tar("normal", &version, &source(150 + i, i));
+        let digest = maker.store_tar("normal", &version, bytes.clone(), shape, base, is_normal);
+        base = (shape != Shape::Stored).then_some(digest);
+        maker.note(EventKind::Added, "normal", &version, digest, false);
+        tars.push((digest, bytes));
+    }
+    let bytes = odd_tar("normal", "2.0.0");
+    let shape = Shape::Usual(Engine::Zlib9Mem8);
+    let digest = maker.store_tar("normal", "2.0.0", bytes.clone(), shape, None, true);
+    maker.note(EventKind::Added, "normal", "2.0.0", digest, false);
+    tars.push((digest, bytes));
+    let empty = Head {
+        archive_id: ARCHIVE_ID,
+        incompatible_features: 0,
+        write_features: 0,
+        generation: 0,
+        time: TIME,
+        previous_head: [0; 32],
+        root: [0; 32],
+        packs: Vec::new(),
+        indexes: Vec::new(),
+        manifests: Vec::new(),
+        extras: Vec::new(),
+    };
+    maker.files.insert("head0".into(), empty.encode());
+    maker.commit(&empty, "");
+    for (pack, bytes) in &maker.packs {
+        maker.files.insert(format!("packs/{pack:08}.pak"), bytes.clone());
+    }
+    (maker.files, tars)
 }
 
 /// A zstd frame with `base` as raw-content prefix. [R 5.7]
@@ -671,10 +782,16 @@ fn packs(good: &[u8]) -> Vec<Defect> {
             with(&|meta, _| meta.kind = 9),
             "record kind at offset 8: expected 1 or 2, found 9",
         ),
+        // What has this transform by mistake is no normal form.
         defect(
             "record-transform",
             with(&|meta, _| meta.transform = 1),
-            "content transform at offset 8",
+            "normal form of a tar at offset",
+        ),
+        defect(
+            "record-unknown-transform",
+            with(&|meta, _| meta.transform = 2),
+            "content transform at offset 8: expected 0 or 1 (or a newer cratehold), found 2",
         ),
         defect(
             "record-engine",
