@@ -14,6 +14,15 @@ pub(super) fn content_of(tar: Vec<u8>) -> (Vec<u8>, u8) {
     }
 }
 
+/// What `transform` makes of a tar; none if it cannot be made of this one.
+pub(super) fn content_by(transform: u8, tar: Vec<u8>) -> Option<Vec<u8>> {
+    match transform {
+        AS_IT_IS => Some(tar),
+        NORMAL_FORM => normal_form::encode(&tar),
+        _ => None,
+    }
+}
+
 /// What `content` stands for: the tar, or the crate file if it is stored as it came.
 pub(super) fn undo<'a>(meta: &RecordMeta, content: &'a [u8]) -> Result<Cow<'a, [u8]>, Damaged> {
     match meta.transform {

@@ -5,7 +5,7 @@ use super::BundleError;
 use super::volume::Volume;
 use crate::archive::walk::Recent;
 use crate::archive::write::entry_of;
-use crate::archive::{EncodeOptions, Error, Writer, chain, encode, ingest};
+use crate::archive::{EncodeOptions, Error, Writer, chain, encode, form, ingest};
 use crate::deflate::{self, Engine};
 use crate::format::bundle::BaseNote;
 use crate::format::pack::{self, RecordKind, RecordMeta};
@@ -202,7 +202,9 @@ impl<'a> Intake<'a> {
         if note.engine == 0 {
             return Ok(crate_file);
         }
-        Ok(deflate::gunzip(&crate_file).map_err(|error| fail(error.to_string()))?)
+        let tar = deflate::gunzip(&crate_file).map_err(|error| fail(error.to_string()))?;
+        let content = form::content_by(note.transform, tar);
+        Ok(content.ok_or_else(|| fail(format!("it has no content by transform {}", note.transform)))?)
     }
 
     /// Checks and appends what waits.

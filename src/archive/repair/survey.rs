@@ -1,6 +1,6 @@
 //! Which of the objects held cannot be given back.
 
-use super::super::{Archive, Error, chain, read};
+use super::super::{Archive, Error, chain, form, read};
 use super::RepairOptions;
 use crate::format::index::{Entry, EntryKind};
 use crate::ids::{Digest, Release};
@@ -66,6 +66,7 @@ impl Archive {
                 if is_crate && (options.full || meta.engine == 0) {
                     read::rebuild(entry, &meta, &content)?;
                 }
+                form::check(&meta, &content).map_err(|damage| chain::blob_error(entry, Some(&meta), damage))?;
                 if !is_crate && Digest::of(&content) != entry.digest {
                     return Err(chain::blob_error(entry, Some(&meta), "the seed has another SHA-256"));
                 }
