@@ -163,7 +163,7 @@ fn the_worked_normal_form_is_what_the_code_reads_and_writes() {
         builder.append_data(&mut header, path, text.as_bytes()).unwrap();
     }
     let tar = builder.into_inner().unwrap();
-    let content: Vec<u8> = rows("R 15.10").iter().flat_map(|row| unhex(&row[2])).collect();
+    let content: Vec<u8> = rows("R 17.10").iter().flat_map(|row| unhex(&row[2])).collect();
     assert_eq!(normal_form::encode(&tar).unwrap(), content);
     let form = NormalForm::parse(&content).unwrap();
     assert!(form.tar().unwrap() == tar);

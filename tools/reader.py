@@ -573,14 +573,14 @@ def tar_of(meta, content):
     return tar
 
 
-# ---- Section 15: the normal form of a tar --------------------------------------
+# ---- Section 17: the normal form of a tar --------------------------------------
 
 
 def undo_transform(meta, content):
     return normal_form_tar(content) if meta["transform"] == 1 else content
 
 
-def normal_form_tar(content):  # [R 15.2]
+def normal_form_tar(content):  # [R 17.2]
     what = "normal form of a tar"
     cursor = Cursor(content, what)
     end, columns = cursor.uint(), [Cursor(cursor.blob(), what) for _ in range(3)]
@@ -591,11 +591,11 @@ def normal_form_tar(content):  # [R 15.2]
     at = cursor.at
     need(sum(body_sizes) == len(content) - at, f"{what}: sizes add up to {sum(body_sizes)}, not {len(content) - at}")
     total = sum(512 + size + -size % 512 for size in body_sizes) + end
-    need(total <= min(64 * len(content) + 2**20, 2**32 - 1), f"{what}: a tar of {total} bytes is too long for it")  # [R 15.8]
+    need(total <= min(64 * len(content) + 2**20, 2**32 - 1), f"{what}: a tar of {total} bytes is too long for it")  # [R 17.8]
     parts, path, template = [], b"", bytearray(512)
     unchanged = None if changes.done() else changes.uint()
     for size in body_sizes:
-        if unchanged == 0:  # [R 15.4]
+        if unchanged == 0:  # [R 17.4]
             for _ in range(changes.uint()):
                 offset, patch = changes.uint(), changes.blob()
                 need(offset + len(patch) <= 512, f"{what}: {len(patch)} bytes at {offset} are not within a header")
@@ -611,11 +611,11 @@ def normal_form_tar(content):  # [R 15.2]
         parts += [header_of(template, path, size, what), content[at : at + size], bytes(-size % 512)]
         at += size
     paths.end()
-    need(unchanged is None, f"{what}: changes of more members than there are")  # [R 15.6]
+    need(unchanged is None, f"{what}: changes of more members than there are")  # [R 17.6]
     return b"".join(parts + [bytes(end)])
 
 
-def header_of(template, path, size, what):  # [R 15.5]
+def header_of(template, path, size, what):  # [R 17.5]
     header = bytearray(template)
     header[: len(path)] = path
     put_octal(header, 124, 136, size, what)

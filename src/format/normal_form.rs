@@ -1,4 +1,4 @@
-//! The normal form of a tar: transform 1, section 15 of the spec. What its headers say
+//! The normal form of a tar: transform 1, section 17 of the spec. What its headers say
 //! is gathered in front, the files' bytes follow one after another, and what can be
 //! computed (padding, checksums, lengths told twice) is left out.
 
@@ -6,16 +6,16 @@ use super::Damaged;
 use super::wire::{Cursor, push_uint};
 use std::ops::{ControlFlow, Range};
 
-/// Headers, and what is padded, come in blocks of this. [R 15.1]
+/// Headers, and what is padded, come in blocks of this. [R 17.1]
 const BLOCK_BYTES: usize = 512;
-/// Where in a header the path is. [R 15.1]
+/// Where in a header the path is. [R 17.1]
 const PATH: Range<usize> = 0..100;
-/// Where the length of the body is, in octal digits. [R 15.1]
+/// Where the length of the body is, in octal digits. [R 17.1]
 const SIZE: Range<usize> = 124..136;
-/// Where the sum of the header's bytes is, in octal digits. [R 15.1]
+/// Where the sum of the header's bytes is, in octal digits. [R 17.1]
 const SUM: Range<usize> = 148..156;
 /// A tar is at most so many times as long as its normal form, and [`SMALL_TAR_BYTES`]:
-/// a few bytes must not ask for much memory. [R 15.8]
+/// a few bytes must not ask for much memory. [R 17.8]
 const MAX_GROWTH: u64 = 64;
 const SMALL_TAR_BYTES: u64 = 1 << 20;
 /// Differences of two headers are told as one where so few bytes between are the same.
@@ -104,7 +104,7 @@ impl<'a> NormalForm<'a> {
     ///
     /// # Errors
     /// When they do not agree with each other, or with the length of `content`, or give
-    /// a tar that is too long for it. [R 15.8]
+    /// a tar that is too long for it. [R 17.8]
     pub fn parse(content: &'a [u8]) -> Result<NormalForm<'a>, Damaged> {
         let mut cursor = Cursor::new(content, WHAT);
         let end_bytes = cursor.uint()?;
@@ -222,7 +222,7 @@ impl<'a> NormalForm<'a> {
 }
 
 /// A header with what is told elsewhere taken out: its path, and all digits of size
-/// and sum made 0. [R 15.4]
+/// and sum made 0. [R 17.4]
 fn template(header: &Header) -> Header {
     let mut template = *header;
     template[PATH].fill(0);
@@ -233,7 +233,7 @@ fn template(header: &Header) -> Header {
     template
 }
 
-/// The header that `template` gives. [R 15.5]
+/// The header that `template` gives. [R 17.5]
 fn header(template: &Header, path: &[u8], size: usize) -> Result<Header, Damaged> {
     let mut header = *template;
     header[PATH][..path.len()].copy_from_slice(path);
@@ -284,7 +284,7 @@ fn padding_bytes(size: usize) -> usize {
     size.wrapping_neg() % BLOCK_BYTES
 }
 
-/// Tells `now` as changes of `before`: stretches of bytes and where they go. [R 15.6]
+/// Tells `now` as changes of `before`: stretches of bytes and where they go. [R 17.6]
 fn push_patches(out: &mut Vec<u8>, before: &Header, now: &Header) {
     let mut stretches: Vec<Range<usize>> = Vec::new();
     for at in (0..BLOCK_BYTES).filter(|&at| before[at] != now[at]) {
