@@ -32,6 +32,16 @@ pub(super) fn is_empty(medium: &dyn Medium) -> Result<bool, Error> {
 
 /// Makes an empty archive; `files` lay in the folder before it was locked.
 pub(super) fn create(medium: &Arc<dyn Medium>, files: &[(String, u64)]) -> Result<Archive, Error> {
+    create_with(medium, files, &|_| Ok(()))
+}
+
+/// As [`create`]; `fill` may put more into the first head, once the files that it is to
+/// name are on the medium.
+pub(super) fn create_with(
+    medium: &Arc<dyn Medium>,
+    files: &[(String, u64)],
+    fill: &dyn Fn(&mut Head) -> Result<(), Error>,
+) -> Result<Archive, Error> {
     let path = medium.describe();
     // The lock's name comes first and for good: files of these names are ours to
     // replace only where it is, for then a crash left them.
@@ -52,7 +62,7 @@ pub(super) fn create(medium: &Arc<dyn Medium>, files: &[(String, u64)]) -> Resul
     }
     let mut archive_id = [0; 16];
     archive_id.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
-    let head = Head {
+    let mut head = Head {
         archive_id,
         incompatible_features: 0,
         write_features: 0,
@@ -65,6 +75,7 @@ pub(super) fn create(medium: &Arc<dyn Medium>, files: &[(String, u64)]) -> Resul
         manifests: Vec::new(),
         extras: Vec::new(),
     };
+    fill(&mut head)?;
     medium.sync_folder("").map_err(Error::io(&path))?;
     write_head(&**medium, &head)?;
     Archive::open_on(medium.clone())

@@ -18,8 +18,8 @@ const RAW_LEVEL: i32 = 19;
 const AS_THEY_CAME_LEVEL: i32 = 1;
 /// A chain may cost as much as this many content bytes to read, or four times
 /// the object's own, whichever is more (design measurements: about 15 ms).
-const CHAIN_BUDGET_BYTES: u64 = 32 << 20;
-const CHAIN_BUDGET_FACTOR: u64 = 4;
+pub(super) const CHAIN_BUDGET_BYTES: u64 = 32 << 20;
+pub(super) const CHAIN_BUDGET_FACTOR: u64 = 4;
 /// A frame has at most this many below it: each costs some ten microseconds to
 /// begin with, however small it is.
 pub(super) const CHAIN_DEPTH: u8 = 64;
@@ -132,13 +132,18 @@ pub(super) fn encode(
     base: Option<Base<'_>>,
     options: EncodeOptions,
 ) -> Result<(RecordMeta, Vec<u8>), Error> {
-    let fail = |cause: String| Error::Rejected(format!("{release}: cannot be compressed: {cause}"));
     let level = match content.recipe {
         Some(_) => options.level,
         None if options.as_they_came => AS_THEY_CAME_LEVEL,
         None => RAW_LEVEL,
     };
-    let frame = checked_frame(&content.bytes, base, level).map_err(fail)?;
+    let frame = checked_frame(&content.bytes, base, level)
+        .map_err(|cause| Error::Rejected(format!("{release}: cannot be compressed: {cause}")))?;
+    Ok((meta_of(release, content, base, &frame), frame))
+}
+
+/// The metadata of a record whose frame is `frame`.
+pub(super) fn meta_of(release: &Release, content: &Content, base: Option<Base<'_>>, frame: &[u8]) -> RecordMeta {
     let mut meta = RecordMeta {
         kind: RecordKind::Blob as u8,
         digest: content.digest.0,
@@ -148,7 +153,7 @@ pub(super) fn encode(
         content_bytes: content.bytes.len() as u64,
         content_crc32: crc32fast::hash(&content.bytes),
         frame_bytes: frame.len() as u64,
-        frame_crc32: crc32fast::hash(&frame),
+        frame_crc32: crc32fast::hash(frame),
         base: base.map(|base| base.digest.0),
         chain_depth: base.map_or(0, |base| base.chain_depth + 1),
         chain_bytes: content.bytes.len() as u64 + base.map_or(0, |base| base.chain_bytes),
@@ -165,6 +170,33 @@ pub(super) fn encode(
         // That it begins with the tar's sums was found when the gzip was undone.
         meta.gzip_trailer = (recipe.trailer.len() != STANDARD_TRAILER_BYTES).then(|| recipe.trailer.clone());
     }
+    meta
+}
+
+/// The record of a seed, decoded again and compared. [R 5.4]
+pub(super) fn encode_seed(content: &[u8], level: i32) -> Result<(RecordMeta, Vec<u8>), Error> {
+    let frame = checked_frame(content, None, level)
+        .map_err(|cause| Error::Rejected(format!("a seed cannot be compressed: {cause}")))?;
+    let content_bytes = content.len() as u64;
+    let meta = RecordMeta {
+        kind: RecordKind::Seed as u8,
+        digest: Digest::of(content).0,
+        name: String::new(),
+        version: String::new(),
+        crate_bytes: content_bytes,
+        content_bytes,
+        content_crc32: crc32fast::hash(content),
+        frame_bytes: frame.len() as u64,
+        frame_crc32: crc32fast::hash(&frame),
+        base: None,
+        chain_depth: 0,
+        chain_bytes: content_bytes,
+        transform: 0,
+        engine: 0,
+        gzip_os: 0,
+        gzip_header: None,
+        gzip_trailer: None,
+    };
     Ok((meta, frame))
 }
 
@@ -195,10 +227,15 @@ pub(super) fn encode_again(
 fn checked_frame(content: &[u8], base: Option<Base<'_>>, level: i32) -> Result<Vec<u8>, String> {
     let prefix = base.map(|base| base.content);
     let frame = compress(content, prefix, level)?;
-    match decode_bytes(&frame, content.len() as u64, prefix)? == content {
+    match gives(&frame, content, prefix)? {
         true => Ok(frame),
         false => Err("zstd did not give back what it was given".into()),
     }
+}
+
+/// Whether `frame` decodes to `content`.
+pub(super) fn gives(frame: &[u8], content: &[u8], base: Option<&[u8]>) -> Result<bool, String> {
+    Ok(decode_bytes(frame, content.len() as u64, base)? == content)
 }
 
 /// The gzip header that cargo writes. [R 8.3]
@@ -248,7 +285,8 @@ pub(super) fn engine(meta: &RecordMeta) -> Result<Option<Engine>, String> {
         .ok_or_else(|| format!("needs engine {}: a newer cratehold is needed", meta.engine))
 }
 
-fn recipe(meta: &RecordMeta, engine: Engine, tar: &[u8]) -> deflate::Recipe {
+/// What makes the crate file of its tar.
+pub(super) fn recipe(meta: &RecordMeta, engine: Engine, tar: &[u8]) -> deflate::Recipe {
     deflate::Recipe {
         engine,
         header: meta.gzip_header.clone().unwrap_or_else(|| standard_header(meta)),
@@ -258,6 +296,12 @@ fn recipe(meta: &RecordMeta, engine: Engine, tar: &[u8]) -> deflate::Recipe {
 
 pub(super) fn compress(content: &[u8], base: Option<&[u8]>, level: i32) -> Result<Vec<u8>, String> {
     let zstd = |code| zstd::zstd_safe::get_error_name(code).to_owned();
+    // Where a content follows its base in memory at once, zstd takes the two for one and
+    // makes another frame: as good, but frames are to be the same on any machine.
+    let apart = base
+        .filter(|base| base.as_ptr_range().end == content.as_ptr())
+        .map(<[u8]>::to_vec);
+    let base = apart.as_deref().or(base);
     let reach = content.len() + base.map_or(0, <[u8]>::len);
     // The window must reach back over the whole base. [R 5.7]
     let window_log = usize::BITS - reach.leading_zeros();

@@ -33,6 +33,9 @@ pub struct CommitInfo {
     pub source: String,
 }
 
+/// Makes an archive on a medium where these files lie.
+pub(super) type MakeArchive<'a> = dyn Fn(&Arc<dyn Medium>, &[(String, u64)]) -> Result<Archive, Error> + 'a;
+
 /// The one writer of an archive, holding its lock.
 #[derive(Debug)]
 pub struct Writer {
@@ -79,21 +82,40 @@ impl Writer {
     /// # Errors
     /// As [`Writer::open`].
     pub fn open_on(medium: Arc<dyn Medium>) -> Result<Writer, Error> {
+        Writer::open_made(medium, &is_empty, &create)
+    }
+
+    /// As [`Writer::open_on`]; `make` makes the archive if there is none, or if neither
+    /// head can be used and `is_new` says that none was ever committed to.
+    pub(super) fn open_made(
+        medium: Arc<dyn Medium>,
+        is_new: &dyn Fn(&dyn Medium) -> Result<bool, Error>,
+        make: &MakeArchive<'_>,
+    ) -> Result<Writer, Error> {
         let path = medium.describe();
         medium.create_folder("").map_err(Error::io(&path))?;
         let files = medium.list("").map_err(Error::io(&path))?;
         lock(&*medium)?;
-        Writer::open_locked(medium, &files)
+        Writer::open_locked_made(medium, &files, is_new, make)
     }
 
     /// As [`Writer::open_on`], on a medium that is locked already, in whose folder
     /// `files` lay before it was.
     pub(super) fn open_locked(medium: Arc<dyn Medium>, files: &[(String, u64)]) -> Result<Writer, Error> {
+        Writer::open_locked_made(medium, files, &is_empty, &create)
+    }
+
+    fn open_locked_made(
+        medium: Arc<dyn Medium>,
+        files: &[(String, u64)],
+        is_new: &dyn Fn(&dyn Medium) -> Result<bool, Error>,
+        make: &MakeArchive<'_>,
+    ) -> Result<Writer, Error> {
         let path = medium.describe();
         let archive = match Archive::open_on(medium.clone()) {
-            Err(Error::NotAnArchive { .. }) => create(&medium, files)?,
+            Err(Error::NotAnArchive { .. }) => make(&medium, files)?,
             // A crash while the archive was being made: nothing was ever committed to it.
-            Err(Error::NoHead { .. }) if is_empty(&*medium)? => create(&medium, files)?,
+            Err(Error::NoHead { .. }) if is_new(&*medium)? => make(&medium, files)?,
             other => other?,
         };
         archive.check_newest()?;
@@ -132,6 +154,18 @@ impl Writer {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, if this writer can still be used.
+    pub(super) fn usable_state(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.state();
+        state.check_usable()?;
+        Ok(state)
+    }
+
+    /// The number that the next pack may have: higher than any that is or was in use.
+    pub(super) fn next_pack(&self) -> Result<u32, Error> {
+        self.state().next_pack(&*self.medium)
     }
 
     /// Runs `read` on the last committed snapshot.
@@ -430,10 +464,7 @@ impl State {
         Ok(())
     }
 
-    fn new_pack(&mut self, medium: &dyn Medium) -> Result<(), Error> {
-        if let Some(last) = self.packs.last_mut() {
-            last.sealed = true;
-        }
+    fn next_pack(&self, medium: &dyn Medium) -> Result<u32, Error> {
         let files = numbered(medium, "packs").map_err(Error::io("packs"))?;
         let on_disk = files.iter().filter_map(Numbered::pack).max();
         let last = self
@@ -441,7 +472,14 @@ impl State {
             .last()
             .map_or(0, |entry| entry.pack)
             .max(on_disk.unwrap_or(0));
-        let pack = last + 1;
+        Ok(last + 1)
+    }
+
+    fn new_pack(&mut self, medium: &dyn Medium) -> Result<(), Error> {
+        if let Some(last) = self.packs.last_mut() {
+            last.sealed = true;
+        }
+        let pack = self.next_pack(medium)?;
         let name = pack_name(pack);
         let header = PackHeader {
             format_version: 1,

@@ -33,6 +33,7 @@ mod inspect;
 mod interrupt;
 mod list;
 mod log;
+mod optimize;
 mod protect;
 mod purge;
 mod repair;
@@ -113,6 +114,8 @@ enum Command {
     Protect(protect::Args),
     /// Remove what no snapshot needs, after showing it.
     Gc(gc::Args),
+    /// Store everything anew, as small as it will go.
+    Optimize(optimize::Args),
     /// Erase a crate's bytes for good, for legal reasons; the fact stays.
     Purge(purge::Args),
     /// What is on disk, in words, for people who debug.
@@ -152,6 +155,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(args) => inspect::run(&archive, args),
         Command::List(args) => list::run(&archive, args),
         Command::Log(args) => log::run(&archive, args),
+        Command::Optimize(args) => optimize::run(&archive, args),
         Command::Protect(args) => protect::run(&archive, args),
         Command::Purge(args) => purge::run(&archive, args),
         Command::Repair(args) => repair::run(&archive, args),

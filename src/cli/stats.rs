@@ -1,10 +1,10 @@
 //! `cratehold stats`.
 
 use super::as_of::{self, AsOf};
-use super::{CommandResult, human};
+use super::{CommandResult, human, terminal};
 use cratehold::archive::{Archive, Error};
 use cratehold::deflate::Engine;
-use cratehold::format::index::Entry;
+use cratehold::format::index::{Entry, EntryKind};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,10 +24,19 @@ pub struct Args {
 
 pub fn run(folder: &Path, args: Args) -> CommandResult {
     let archive = as_of::open(folder, args.as_of)?;
-    let entries = match args.as_of {
+    let mut entries = match args.as_of {
         None => archive.entries()?,
         Some(_) => known_entries(&archive)?,
     };
+    // Seeds and notes are no crate files, but take room.
+    let is_seed = |entry: &Entry| entry.kind == EntryKind::Seed;
+    let seeds = entries.iter().filter(|entry| is_seed(entry)).count();
+    let seed_bytes: u64 = entries
+        .iter()
+        .filter(|entry| is_seed(entry))
+        .map(|entry| u64::from(entry.record_bytes))
+        .sum();
+    entries.retain(|entry| !is_seed(entry));
     let snapshot = archive.generation();
     let sum = |of: fn(&Entry) -> u64| entries.iter().map(of).sum::<u64>();
     let crate_bytes = sum(|entry| u64::from(entry.crate_bytes));
@@ -38,7 +47,8 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         None => archive.disk_bytes()?,
         Some(_) => record_bytes,
     };
-    let worst = entries.iter().map(|entry| entry.chain_bytes).max().unwrap_or(0);
+    let worst = Worst::of(&archive, &entries)?;
+    let settings = archive.pack_settings()?;
     let mut engines: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut depths: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
     for entry in &entries {
@@ -60,7 +70,10 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         let json = serde_json::json!({
             "snapshot": snapshot, "crates": entries.len(), "crate_bytes": crate_bytes,
             "content_bytes": content_bytes, "record_bytes": record_bytes, "disk_bytes": disk_bytes,
-            "worst_chain_bytes": worst, "engines": engines, "chain_depths": depths,
+            "seeds": seeds, "seed_bytes": seed_bytes,
+            "worst_chain_bytes": worst.chain_bytes, "worst_chain_depth": worst.chain_depth,
+            "worst_release": worst.release, "optimized_packs": settings,
+            "engines": engines, "chain_depths": depths,
         });
         say!("{json}");
         return Ok(ExitCode::SUCCESS);
@@ -74,7 +87,20 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         "  {place}   {:>10}  {ratio:.2} times smaller than the .crate files",
         human(disk_bytes)
     );
-    say!("  worst single read: {} of tar to decode", human(worst));
+    say!(
+        "  worst single read: {} of tar to decode in {} frames{}",
+        human(worst.chain_bytes),
+        worst.chain_depth + 1,
+        worst
+            .release
+            .map_or_else(String::new, |release| format!(", for {release}"))
+    );
+    if seeds > 0 {
+        say!("  seeds and notes: {} ({seeds})", human(seed_bytes));
+    }
+    for (settings, packs) in &settings {
+        say!("  optimized packs: {packs}, with {settings}");
+    }
     say!("\nwhere the bytes went, by engine");
     engines
         .iter()
@@ -84,6 +110,28 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         .iter()
         .for_each(|(depth, slot)| row(&depth.to_string(), *slot, record_bytes));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The release that costs most to read.
+struct Worst {
+    chain_bytes: u64,
+    chain_depth: u8,
+    release: Option<String>,
+}
+
+impl Worst {
+    fn of(archive: &Archive, entries: &[Entry]) -> Result<Worst, Error> {
+        let worst = entries.iter().max_by_key(|entry| (entry.chain_bytes, entry.digest));
+        let release = |entry: &Entry| {
+            let meta = archive.record(entry)?;
+            Ok::<_, Error>(terminal::shown(&format!("{}@{}", meta.name, meta.version)))
+        };
+        Ok(Worst {
+            chain_bytes: worst.map_or(0, |entry| entry.chain_bytes),
+            chain_depth: worst.map_or(0, |entry| entry.chain_depth),
+            release: worst.map(release).transpose()?,
+        })
+    }
 }
 
 /// The entries of all releases that the manifest knows, removed ones too: their

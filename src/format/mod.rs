@@ -18,6 +18,7 @@ pub mod manifest_merge;
 mod manifest_text;
 pub mod manifest_write;
 pub mod normal_form;
+pub mod note;
 pub mod pack;
 pub mod pages;
 pub mod recovery;

@@ -55,13 +55,8 @@ fn carry(from: &Path, since: Since<'_>, to: &Path) -> ApplyReport {
 fn hold_raw(folder: &Path, version: &str) {
     let release: Release = format!("demo@{version}").parse().unwrap();
     let bytes = crate_file(&release);
-    let content = encode::Content {
-        digest: Digest::of(&bytes),
-        crate_bytes: bytes.len() as u64,
-        bytes,
-        recipe: None,
-        wrong_engine: None,
-    };
+    let digest = Digest::of(&bytes);
+    let content = encode::as_it_came(bytes, digest);
     let (meta, frame) = encode::encode(&release, &content, None, EncodeOptions::default()).unwrap();
     let writer = Writer::open(folder).unwrap();
     writer.append(&meta, &frame).unwrap();
