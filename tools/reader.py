@@ -787,6 +787,7 @@ def command_verify(archive):
             pass  # its tar has been checked; the .crate needs an engine that Python lacks
         except Damage as damage:
             problems.append(f"{label}: {damage}")
+    print(f"root {archive.head['root'].hex()}")
     print(f"snapshot {archive.head['generation']}: {tars} objects decoded and their checksums right,")
     print(f"{exact} of them by SHA-256 (the .crate files of other engines are beyond Python); {len(problems)} problems")
     if not zlib_is_the_real_one():

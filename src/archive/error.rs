@@ -70,6 +70,17 @@ pub enum Error {
         /// The failure that came first.
         cause: String,
     },
+    /// The archive lies where this process may not write.
+    #[error(
+        "{path}: cannot be changed: {cause}; reading needs no more than this: list, extract, grep, verify, serve and copy \
+         work, and a copy of it elsewhere can be changed"
+    )]
+    NotWritable {
+        /// The folder.
+        path: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
     /// The archive needs a newer program to be written to.
     #[error("{path}: uses write features {features:#x}; a newer cratehold is needed to change it")]
     ReadOnly {

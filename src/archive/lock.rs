@@ -1,6 +1,7 @@
 //! Becoming the one writer of an archive, or saying who is.
 
 use super::Error;
+use super::names::HEAD_NAMES;
 use super::write::now;
 use crate::store::{Holder, Medium};
 use std::io;
@@ -22,8 +23,19 @@ pub(super) fn lock(medium: &dyn Medium) -> Result<(), Error> {
             path,
             holder: holder(medium).map_or_else(String::new, |holder| format!(": {holder}")),
         }),
+        // Of an archive that is there. Where there is none, it is a folder as any other.
+        Err(error) if is_refusal(&error) && HEAD_NAMES.iter().any(|head| medium.len(head).is_ok()) => {
+            Err(Error::NotWritable { path, cause: error })
+        }
         Err(error) => Err(Error::io(format!("{path}/lock"))(error)),
     }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
 }
 
 /// Who holds the lock, if that can be told. What a writer that is gone has left there

@@ -69,6 +69,9 @@ pub use verify::{Depth, Place, Position, Problem, VerifyOptions, VerifyReport};
 pub use walk::Decoded;
 pub use write::{CommitInfo, Writer, now};
 
+/// How this process reads index and manifest; see `--no-mmap`.
+pub use crate::store::{Reads, set_reads};
+
 /// What every archive carries for whoever finds the drive.
 pub(crate) const README_TXT: &str = include_str!("readme.txt");
 /// The normative description of the bytes, as carried in every archive.

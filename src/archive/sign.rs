@@ -117,6 +117,26 @@ impl Archive {
         })
     }
 
+    /// Writes the root beside the archive's other files, for whoever finds it. It says
+    /// which snapshot it is of, so that an old one is known for what it is. [R 12.3]
+    ///
+    /// # Errors
+    /// When there is a signature, which would be of another text; when the manifest is
+    /// damaged, or the file cannot be written.
+    pub fn write_root(&self) -> Result<Root, Error> {
+        let root = self.root()?;
+        if self.medium.len(SIGNATURE_FILE).is_ok() {
+            return Err(Error::Untrusted(format!(
+                "{}/{ROOT_FILE}: is signed; `cratehold sign` writes and signs it anew",
+                self.medium.describe()
+            )));
+        }
+        replace(&*self.medium, ROOT_FILE, root.text().as_bytes())?;
+        let synced = self.medium.sync_folder("");
+        synced.map_err(Error::io(self.medium.describe()))?;
+        Ok(root)
+    }
+
     /// Signs the root with a minisign key, beside the archive's other files, after
     /// recomputing the whole chain of hashes.
     ///

@@ -53,6 +53,7 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use cratehold::archive::{CommitInfo, Writer};
+use cratehold::archive::{Reads, set_reads};
 use cratehold::ids::Release;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +65,20 @@ struct Args {
     /// The archive's folder.
     #[arg(short, long, env = "CRATEHOLD_ARCHIVE", global = true, value_name = "DIR")]
     archive: Option<PathBuf>,
+    /// Read index and manifest into memory, so that a drive may be pulled out and that is
+    /// an error, not a crash. By itself on FAT, exFAT, FUSE and network file systems;
+    /// `--no-mmap=false` never.
+    #[arg(
+        long,
+        env = "CRATEHOLD_NO_MMAP",
+        global = true,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    no_mmap: Option<bool>,
     #[command(subcommand)]
     command: Command,
 }
@@ -128,6 +143,11 @@ type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let args = Args::parse();
+    match args.no_mmap {
+        Some(true) => set_reads(Reads::Plain),
+        Some(false) => set_reads(Reads::Mapped),
+        None => {}
+    }
     let command = match args.command {
         // It can name both archives itself.
         Command::Copy(copy) => return finish(copy::run(args.archive.as_deref(), copy)),

@@ -82,6 +82,11 @@ impl VolumeHeader {
         self.objects.len() as u32
     }
 
+    /// How many objects the bundle has.
+    pub fn all_objects(&self) -> usize {
+        self.objects.iter().map(|&count| count as usize).sum()
+    }
+
     /// Where the objects of volume number `volume` stand in the directory.
     pub fn objects_of(&self, volume: u32) -> std::ops::Range<usize> {
         let count = |objects: &[u32]| objects.iter().map(|&count| count as usize).sum::<usize>();

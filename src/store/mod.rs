@@ -7,11 +7,13 @@ mod disk;
 mod holder;
 mod map;
 mod overlay;
+mod reads;
 
 pub use disk::DiskMedium;
 pub use holder::Holder;
 pub use map::FileBytes;
 pub use overlay::Overlay;
+pub use reads::{Reads, set_reads};
 
 use std::io;
 

@@ -7,7 +7,7 @@ use crate::archive::names::{
     COMPANIONS, HEAD_NAMES, index_name, manifest_name, named_files, numbered, pack_name, read_pack_header,
     recovery_files,
 };
-use crate::archive::{Archive, Error};
+use crate::archive::{Archive, Error, ROOT_FILE, SIGNATURE_FILE};
 use crate::format::head::Head;
 use crate::store::Medium;
 use sha2::{Digest as _, Sha256};
@@ -239,7 +239,12 @@ pub(super) fn companions(from: &Archive, there: &Destination) -> Vec<(&'static s
     COMPANIONS
         .into_iter()
         .filter_map(|name| {
-            let ours = from.medium.read(name).ok()?;
+            // Unless it is signed, whoever finds the copy finds the root of just this state.
+            let is_own = name == ROOT_FILE && from.medium.len(SIGNATURE_FILE).is_err();
+            let ours = match is_own {
+                true => from.root().ok()?.text().into_bytes(),
+                false => from.medium.read(name).ok()?,
+            };
             let same = there.medium.read(name).is_ok_and(|theirs| theirs == ours);
             (!same).then_some((name, ours))
         })
