@@ -56,7 +56,14 @@ fn drive(name: &str) {
     // Decoders of structures take microseconds.
     let is_quick = matches!(
         name,
-        "head" | "pack_record" | "index_segment" | "manifest" | "registry_line" | "config_json" | "normal_form"
+        "head"
+            | "pack_record"
+            | "bundle"
+            | "index_segment"
+            | "manifest"
+            | "registry_line"
+            | "config_json"
+            | "normal_form"
     );
     let rounds = if is_quick { rounds * 100 } else { rounds };
     let started = std::time::Instant::now();
@@ -92,7 +99,7 @@ macro_rules! drive {
 }
 
 drive! {
-    head pack_record index_segment manifest gzip recipe registry_line lockfile config_json tar_walk
+    head pack_record bundle index_segment manifest gzip recipe registry_line lockfile config_json tar_walk
     http_answer operations engines recovery normal_form
 }
 

@@ -12,6 +12,7 @@ use cratehold::archive::{
     Archive, CommitInfo, Depth, EncodeOptions, RepairOptions, Writer, release_of, repair_on, tar_files, unpack_tar,
 };
 use cratehold::deflate::{self, Engine, Recipe};
+use cratehold::format::bundle::{PART_MAGIC, Part, VOLUME_MAGIC, VolumeHeader, directory};
 use cratehold::format::head::Head;
 use cratehold::format::index::IndexSegment;
 use cratehold::format::manifest::{EventKind, ManifestSegment};
@@ -39,6 +40,7 @@ type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("head", head),
     ("pack_record", pack_record),
+    ("bundle", bundle),
     ("index_segment", index_segment),
     ("manifest", manifest),
     ("gzip", gzip),
@@ -73,6 +75,32 @@ pub fn head(data: &[u8]) {
     bytes.extend(crc_of(&[&bytes, data]));
     bytes.extend(data);
     check(&bytes);
+}
+
+/// A volume's header, a part and a directory.
+pub fn bundle(data: &[u8]) {
+    let framed = |magic: u32| {
+        let length = (data.len() as u32 + 4).to_le_bytes();
+        [&magic.to_le_bytes(), &length, data, &crc_of(&[data])].concat()
+    };
+    let bytes = framed(VOLUME_MAGIC);
+    if let Ok((header, end)) = VolumeHeader::decode(&bytes) {
+        assert_eq!(end, bytes.len() as u64);
+        assert_eq!(
+            VolumeHeader::decode(&header.encode()).map(|(again, _)| again),
+            Ok(header.clone())
+        );
+        let (first, last) = (header.objects_of(1), header.objects_of(header.volumes()));
+        assert!(first.start == 0 && last.end == header.all_objects());
+        assert!(header.root() == header.base.hash || !header.chain.is_empty());
+        let _ = header.id(data);
+    }
+    if let Ok((part, _)) = Part::decode(&framed(PART_MAGIC)) {
+        assert_eq!(Part::decode(&part.clone().encode()).map(|(again, _)| again), Ok(part));
+    }
+    let _ = VolumeHeader::decode(data);
+    let _ = Part::decode(data);
+    assert_eq!(directory(data, data.len() / 32).is_ok(), data.len() % 32 == 0);
 }
 
 /// A pack's header and a record.

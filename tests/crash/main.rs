@@ -179,4 +179,6 @@ workload_tests! {
     a_crash_while_packs_are_rewritten: "rewriting packs",
     a_crash_in_a_purge: "purge",
     a_crash_in_a_protection: "protection",
+    a_crash_while_a_bundle_of_everything_is_taken_in: "a bundle of everything",
+    a_crash_while_a_bundle_of_two_snapshots_is_taken_in: "a bundle of two snapshots",
 }

@@ -6,13 +6,15 @@ use super::medium::{Image, Op, Recorder};
 use super::oracle::History;
 use crate::support::{self, take_in};
 use cratehold::archive::{
-    Archive, CommitInfo, Error, ProtectOptions, PurgeOptions, RepairOptions, Target, Writer, repair_on,
+    ApplyOptions, Archive, BundleOptions, CommitInfo, DEFAULT_VOLUME_BYTES, Error, ProtectOptions, PurgeOptions,
+    RepairOptions, Since, Target, Writer, apply_on, bundle, repair_on,
 };
 use cratehold::format::manifest::EventKind;
 use cratehold::format::manifest_event::Event;
 use cratehold::ids::{Digest, Release};
 use cratehold::store::Medium;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub struct Workload {
     pub name: &'static str,
@@ -78,6 +80,18 @@ pub const ALL: &[Workload] = &[
         before: protected,
         run: protection,
         also: stays_protected,
+    },
+    Workload {
+        name: "a bundle of everything",
+        before: |_| Ok(()),
+        run: apply_first,
+        also: nothing,
+    },
+    Workload {
+        name: "a bundle of two snapshots",
+        before: apply_first,
+        run: apply_others,
+        also: nothing,
     },
 ];
 
@@ -312,6 +326,83 @@ pub fn repair_options() -> RepairOptions<'static> {
         level: 3,
         progress: &|_| {},
     }
+}
+
+/// Bundles of an archive that went through three snapshots: the first, and the other two
+/// in one.
+fn bundles() -> &'static [PathBuf; 2] {
+    static MADE: OnceLock<(tempfile::TempDir, [PathBuf; 2])> = OnceLock::new();
+    let (_, paths) = MADE.get_or_init(|| {
+        let drive = tempfile::tempdir().unwrap();
+        let paths = ["first", "others"].map(|name| drive.path().join(name));
+        let stage = Stage::on(Recorder::new(Image::default()));
+        let carry = |since: Since<'_>, to: &Path| {
+            let archive = Archive::open_on(stage.medium.clone()).unwrap();
+            let options = BundleOptions {
+                volume_bytes: DEFAULT_VOLUME_BYTES,
+                stem: None,
+                stop: &|| false,
+                begin: &|_| {},
+                progress: &|_| {},
+            };
+            bundle(&archive, since, to, &options).unwrap();
+        };
+        told(&stage, EventKind::Added, "one@1.0.0", &["one@1.0.0", "one@1.0.1"]).unwrap();
+        carry(Since::Nothing, &paths[0]);
+        told(&stage, EventKind::Yanked, "one@1.0.1", &["one@1.0.2"]).unwrap();
+        told(&stage, EventKind::Removed, "one@1.0.0", &[]).unwrap();
+        carry(Since::Snapshot(1), &paths[1]);
+        (drive, paths)
+    });
+    paths
+}
+
+/// A commit of bytes and of what was said of a release.
+fn told(stage: &Stage, kind: EventKind, release: &str, stored: &[&str]) -> Result<(), Error> {
+    let writer = stage.writer()?;
+    stage.store(&writer, stored)?;
+    stage.note(&writer, kind, release, Some("a line"));
+    stage.commit(&writer)
+}
+
+fn take_bundle(medium: &Arc<Recorder>, path: &Path) -> Result<(), Error> {
+    medium.unlock();
+    let medium: Arc<dyn Medium> = medium.clone();
+    let options = ApplyOptions {
+        dry_run: false,
+        threads: 1,
+        stop: &|| false,
+        begin: &|_| {},
+        progress: &|_| {},
+    };
+    let taken = apply_on(&medium, &[path.to_owned()], &options);
+    taken
+        .map(drop)
+        .map_err(|error| Error::Rejected(format!("apply: {error}")))
+}
+
+/// Takes a bundle in. The older head tells of a commit on the way, if there was one.
+fn apply_bundle(stage: &Stage, path: &Path) -> Result<(), Error> {
+    let rehearsal = Recorder::new(stage.medium.image());
+    take_bundle(&rehearsal, path).unwrap();
+    let mut image = rehearsal.image();
+    let newest = Archive::open_on(rehearsal)?.head().generation;
+    image.files.remove(&format!("head{}", newest % 2));
+    if let Ok(on_the_way) = Archive::open_on(Recorder::new(image)) {
+        stage.history.lock().unwrap().note(&on_the_way)?;
+    }
+    take_bundle(&stage.medium, path)?;
+    stage.told(&Archive::open_on(stage.medium.clone())?)
+}
+
+fn apply_first(stage: &Stage) -> Result<(), Error> {
+    apply_bundle(stage, &bundles()[0])
+}
+
+/// Two snapshots at once: one number is skipped, so that a commit comes between, or the
+/// newest head would be written over. [R 10.17]
+fn apply_others(stage: &Stage) -> Result<(), Error> {
+    apply_bundle(stage, &bundles()[1])
 }
 
 /// A workload as it was asked for, from a durable start.
