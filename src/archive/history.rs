@@ -387,13 +387,15 @@ impl Archive {
         Ok(Some((*snapshot, reason)))
     }
 
-    /// The entity tag under which the crate's registry index file was last seen.
+    /// The entity tag under which the crate's registry index file was last seen; none if
+    /// it has been let go of since. [R 7.14]
     ///
     /// # Errors
     /// When it is damaged.
     pub fn etag(&self, state: &CrateState) -> Result<Option<String>, Error> {
         let text = LineReader::new(self).text(state.etag.as_ref(), "", None)?;
-        Ok(text.and_then(|text| String::from_utf8(text).ok()))
+        let text = text.and_then(|text| String::from_utf8(text).ok());
+        Ok(text.filter(|text| !text.is_empty()))
     }
 }
 

@@ -123,6 +123,24 @@ pub(super) fn events(known: &[KnownRelease], lines: &[RegistryLine]) -> Vec<Even
     events
 }
 
+/// As [`events`] of a crate that nothing is known of, as all are when a registry is read
+/// for the first time: nearly always each line is another version, and simply added.
+pub(super) fn first_events(lines: Vec<RegistryLine>) -> Vec<Event> {
+    let mut versions = HashSet::with_capacity(lines.len());
+    if !lines.iter().all(|line| versions.insert(line.version.as_str())) {
+        return events(&[], &lines);
+    }
+    let added = |line: RegistryLine| Event {
+        kind: EventKind::Added,
+        yanked: line.yanked,
+        generation: 0,
+        version: line.version.as_str().to_owned(),
+        digest: Some(line.digest),
+        text: Some(line.raw),
+    };
+    lines.into_iter().map(added).collect()
+}
+
 /// The events of releases that the registry no longer lists. What it never listed,
 /// such as an imported crate, it cannot remove.
 pub(super) fn removals<'a>(gone: impl IntoIterator<Item = &'a KnownRelease>) -> Vec<Event> {
@@ -139,6 +157,18 @@ pub(super) fn removals<'a>(gone: impl IntoIterator<Item = &'a KnownRelease>) -> 
             text: None,
         })
         .collect()
+}
+
+/// The tag of a crate's registry index file, or empty: none is known any more.
+pub(super) fn etag_event(tag: String) -> Event {
+    Event {
+        kind: EventKind::Etag,
+        yanked: false,
+        generation: 0,
+        version: String::new(),
+        digest: None,
+        text: Some(tag.into_bytes()),
+    }
 }
 
 fn event(kind: EventKind, line: &RegistryLine) -> Event {
@@ -243,6 +273,24 @@ mod tests {
                 vec![Replaced],
             ]
         );
+    }
+
+    #[test]
+    fn the_short_way_for_new_crates_leads_to_the_same() {
+        let (one, two, yanked) = (
+            line("1.0.0", "x", false),
+            line("2.0.0", "y", true),
+            line("1.0.0", "x", true),
+        );
+        let files: [&[RegistryLine]; 4] = [
+            &[],
+            &[one.clone(), two.clone()],
+            &[one.clone(), yanked, two.clone()],
+            &[one, two, line("1.0.0", "z", false)],
+        ];
+        for file in files {
+            assert_eq!(first_events(file.to_vec()), events(&[], file));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! own registry is never changed by it, and what it lacks is not taken for removed.
 
 use super::Error;
-use super::absorb::{events, known_releases};
+use super::absorb::{etag_event, events, known_releases};
 use crate::archive::{self, CommitInfo, Failure, ImportOptions, ImportReport, Scan, Writer};
 use crate::format::manifest::EventKind;
 use crate::ids::{Digest, Release};
@@ -94,14 +94,25 @@ fn note_lines(writer: &Writer, lines: &Lines) -> Result<(), Error> {
         let Some(first) = lines[key].first() else { continue };
         let state = writer.with_archive(|archive| archive.crate_state(first.name.as_str()))?;
         let known = known_releases(writer, state.as_ref())?;
+        let tag = state
+            .as_ref()
+            .map(|state| writer.with_archive(|archive| archive.etag(state)));
+        let has_tag = tag.transpose()?.flatten().is_some();
         let name = state.map_or_else(|| first.name.to_string(), |state| state.name);
+        let mut has_news = false;
         for event in events(&known, &lines[key]) {
             let listed_here = known
                 .iter()
                 .any(|known| known.version.as_str() == event.version && known.line.is_some());
             if !listed_here && event.kind != EventKind::Removed {
                 writer.note(&name, event);
+                has_news = true;
             }
+        }
+        // What is known now is no longer what the registry said under its tag: the next
+        // sync is to read the file again, though the registry has not changed it.
+        if has_news && has_tag {
+            writer.note(&name, etag_event(String::new()));
         }
     }
     let info = CommitInfo {

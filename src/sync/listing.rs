@@ -2,14 +2,13 @@
 //! and finding out what is wanted and not held.
 
 use super::absence::Askings;
-use super::absorb::{events, known_releases, removals};
+use super::absorb::{etag_event, events, known_releases, removals};
 use super::notice::{Notice, Phase, Progress, Watch};
 use super::queue::{Held, Queue, Queued};
 use super::want::{Choice, Listed, Want, choose, describe};
 use super::{Committer, Error, Filter, Options, Report, Selection};
 use crate::archive::{self, CrateState, Writer};
 use crate::format::manifest::EventKind;
-use crate::format::manifest_event::Event;
 use crate::ids::{CrateName, Release};
 use crate::registry::{self, CrateFile, IndexFile, RegistryIndex, RegistryLine, Stop, receive, send, workers};
 use std::collections::HashMap;
@@ -214,15 +213,7 @@ impl Listing<'_> {
         }
         // Without a tag the file is read again next time, bad lines and all.
         if let (true, Some(tag)) = (whole, tag.filter(|tag| question.tag.as_ref() != Some(tag))) {
-            let event = Event {
-                kind: EventKind::Etag,
-                yanked: false,
-                generation: 0,
-                version: String::new(),
-                digest: None,
-                text: Some(tag.into_bytes()),
-            };
-            self.writer.note(&name, event);
+            self.writer.note(&name, etag_event(tag));
         }
         let mut last: HashMap<_, RegistryLine> = HashMap::new();
         for line in file.lines {

@@ -135,3 +135,34 @@ fn an_archive_mirrors_one_registry() {
     );
     assert!(error.contains("use another --archive"), "{error}");
 }
+
+/// What `import --index` has learned is not what the registry said under its tag.
+#[test]
+fn an_older_index_that_was_imported_is_checked_against_the_registry() {
+    let (registry, folder) = (Registry::start(), tempfile::tempdir().unwrap());
+    let archive = folder.path().join("archive");
+    let file = registry.publish("tag@1.0.0");
+    assert!(sync(&archive, &registry, &["tag"]).is_complete());
+    let gone = support::line("tag@0.9.0", b"gone", false);
+    let index = folder.path().join("index/3/t");
+    std::fs::create_dir_all(&index).unwrap();
+    std::fs::write(index.join("tag"), format!("{gone}\n{}\n", registry.lines("tag")[0])).unwrap();
+    std::fs::write(folder.path().join("tag-1.0.0.crate"), &file).unwrap();
+    let mut import = std::process::Command::new(env!("CARGO_BIN_EXE_cratehold"));
+    import.current_dir(folder.path());
+    let import = import.args(["-a", "archive", "import", "tag-1.0.0.crate", "--index", "index"]);
+    let (code, stdout, stderr) = crate::binary::output(import);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert_eq!(lines(&archive, "tag").len(), 2);
+    registry.forget_requests();
+    assert!(sync(&archive, &registry, &["tag"]).is_complete());
+    assert_eq!(
+        registry.requests(&index_path("tag"))[0].status,
+        200,
+        "not asked by its tag"
+    );
+    assert_eq!(lines(&archive, "tag"), registry.lines("tag"));
+    registry.forget_requests();
+    assert!(sync(&archive, &registry, &["tag"]).is_complete());
+    assert_eq!(registry.requests(&index_path("tag"))[0].status, 304);
+}
