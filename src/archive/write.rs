@@ -354,6 +354,14 @@ impl Writer {
         state.events.push(name, Event { generation, ..event });
     }
 
+    /// As [`Writer::note`], of all that is new of one crate.
+    pub fn note_all(&self, name: &str, events: Vec<Event>) {
+        let mut state = self.state();
+        let generation = state.archive.head.generation + 1;
+        let events = events.into_iter().map(|event| Event { generation, ..event });
+        state.events.extend(name, events);
+    }
+
     /// Makes everything added since the last commit part of the archive;
     /// returns the new generation, or none if there was nothing to commit.
     ///

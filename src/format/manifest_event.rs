@@ -50,6 +50,15 @@ impl Events {
         self.0.entry((name_key(name), name.to_owned())).or_default().push(event);
     }
 
+    /// Adds events behind those that `name` has.
+    pub fn extend(&mut self, name: &str, events: impl IntoIterator<Item = Event>) {
+        let mut events = events.into_iter().peekable();
+        if events.peek().is_some() {
+            let known = self.0.entry((name_key(name), name.to_owned())).or_default();
+            known.extend(events);
+        }
+    }
+
     /// How many events there are.
     pub fn event_count(&self) -> u64 {
         self.0.values().map(|events| events.len() as u64).sum()

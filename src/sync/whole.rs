@@ -6,7 +6,7 @@
 //! the whole manifest, so that no hole is ever passed over because a cursor moved.
 
 use super::absence::Askings;
-use super::absorb::{events, known_in, removals};
+use super::absorb::{events, first_events, known_in, removals};
 use super::notice::{Notice, Phase, Progress, Watch};
 use super::queue::{Held, Queue, Queued};
 use super::{Committer, Error, Failure, Filter, Options, Report};
@@ -131,14 +131,15 @@ fn absorb(
             for Failure { what, cause } in file.failures {
                 report.fail(what, cause);
             }
-            for event in file.events {
-                if event.kind == EventKind::Removed {
-                    removed.push((file.name.clone(), event));
-                    continue;
-                }
-                line_bytes += event.text.as_ref().map_or(0, Vec::len);
-                writer.note(&file.name, event);
-            }
+            let is_gone = |event: &Event| event.kind == EventKind::Removed;
+            let (gone, news): (Vec<Event>, Vec<Event>) = file.events.into_iter().partition(is_gone);
+            removed.extend(gone.into_iter().map(|event| (file.name.clone(), event)));
+            line_bytes += news
+                .iter()
+                .filter_map(|event| event.text.as_ref())
+                .map(Vec::len)
+                .sum::<usize>();
+            writer.note_all(&file.name, news);
             if line_bytes >= COMMIT_LINE_BYTES {
                 line_bytes = 0;
                 result = committer.commit();
@@ -178,7 +179,10 @@ fn parse(archive: &Archive, reader: &BlobReader, blob: &IndexBlob) -> Result<Par
         whole: file.bad.is_empty() && !file.lines.is_empty(),
     };
     let fail = |what: String, cause: String| Failure { what, cause };
-    if let Some(other) = file.lines.iter().find(|line| line.name.key() != blob.name.key()) {
+    let key = blob.name.key();
+    let mut lines = file.lines.iter();
+    // Nearly always all are spelled alike, or even as the file is.
+    if let Some(other) = lines.find(|line| line.name != blob.name && line.name.key() != key) {
         let cause = format!("the registry index gives the file of another crate, {}", other.name);
         parsed.failures.push(fail(blob.name.to_string(), cause));
         parsed.whole = false;
@@ -196,7 +200,10 @@ fn parse(archive: &Archive, reader: &BlobReader, blob: &IndexBlob) -> Result<Par
     parsed.name = state
         .as_ref()
         .map_or_else(|| first.name.to_string(), |state| state.name.clone());
-    parsed.events = events(&known_in(archive, state.as_ref())?, &file.lines);
+    parsed.events = match known_in(archive, state.as_ref())? {
+        known if known.is_empty() => first_events(file.lines),
+        known => events(&known, &file.lines),
+    };
     if !parsed.whole {
         parsed.events.retain(|event| event.kind != EventKind::Removed);
     }

@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 
 /// A crate's file lies at most this many folders deep; see [`index_path`].
 const MAX_DEPTH: usize = 2;
-/// What undoing deltas may remember, for each thread that reads.
-const CACHE_BYTES: usize = 32 << 20;
 
 /// Where a git registry index is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,9 +170,9 @@ impl GitIndex {
     }
 
     fn repository(&self) -> gix::Repository {
-        let mut repository = self.repository.to_thread_local();
-        repository.object_cache_size_if_unset(CACHE_BYTES);
-        repository
+        // No cache of whole objects: hardly any is asked for twice, and each would be
+        // copied. What undoing deltas remembers is another one: see `fetch`.
+        self.repository.to_thread_local()
     }
 
     /// The file at `path` in the tree, if there is one.
