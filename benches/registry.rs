@@ -11,19 +11,23 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 
-use cratehold::archive::{Archive, CommitInfo, Writer};
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use cratehold::archive::{Archive, CommitInfo, EncodeOptions, Writer};
 use cratehold::format::head::{Head, SegmentEntry};
 use cratehold::format::index::{self, Entry, EntryKind};
 use cratehold::format::manifest::EventKind;
 use cratehold::format::manifest_event::Event;
-use cratehold::ids::Digest;
+use cratehold::ids::{Digest, Release};
 use cratehold::registry::{IndexUrl, Stop, index_path};
-use cratehold::sync::{self, Options, Report, Selection};
+use cratehold::sync::{self, Notice, Options, Phase, Report, Selection};
 use fastrand::Rng;
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
 const RELEASES: usize = 3_000_000;
@@ -84,19 +88,41 @@ fn options(git: &Path) -> Options {
     options
 }
 
+/// Seconds that phases took, in their order.
+type Phases = Vec<(Phase, f64)>;
+
 /// Reads and plans, commits what is new of it, and fetches nothing.
-fn plan(folder: &Path, git: &Path) -> (f64, Report) {
+fn plan(folder: &Path, git: &Path) -> (f64, Report, Phases) {
     let start = Instant::now();
     let writer = Writer::open(folder).unwrap();
+    let begun = Mutex::new(Vec::new());
     let report = sync::run(
         &writer,
         &Selection::everything(),
         &options(git),
         &Stop::default(),
-        &|_| {},
+        &|notice| {
+            if let Notice::Phase(phase) = notice {
+                begun.lock().unwrap().push((phase, start.elapsed().as_secs_f64()));
+            }
+        },
     )
     .unwrap();
-    (start.elapsed().as_secs_f64(), report)
+    let all = start.elapsed().as_secs_f64();
+    let begun = begun.into_inner().unwrap();
+    let ends = begun.iter().skip(1).map(|(_, begin)| *begin).chain([all]);
+    let phases = begun
+        .iter()
+        .zip(ends)
+        .map(|((phase, begin), end)| (*phase, end - begin));
+    (all, report, phases.collect())
+}
+
+/// "reading 0.52 s, committing 0.12 s".
+fn told(phases: &Phases) -> String {
+    let each = phases.iter().filter(|(_, seconds)| *seconds >= 0.0005);
+    let each = each.map(|(phase, seconds)| format!("{phase:?} {seconds:.3} s").to_lowercase());
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// What the newest snapshot's segments take.
@@ -114,13 +140,21 @@ fn cold(git: &Path) {
         let streamed = stream(git);
         let git_s = start.elapsed().as_secs_f64();
         let folder = work.path().join(run.to_string());
-        let (first_s, report) = plan(&folder, git);
-        let (again_s, _) = plan(&folder, git);
+        let (first_s, report, phases) = plan(&folder, git);
+        let (again_s, ..) = plan(&folder, git);
+        let reading_s = first_s
+            - phases
+                .iter()
+                .filter(|(phase, _)| *phase == Phase::Committing)
+                .map(|(_, s)| s)
+                .sum::<f64>();
         let [_, manifest_bytes] = segment_bytes(&folder);
         println!(
-            "{} releases: git cat-file --batch of {streamed} bytes {git_s:.2} s; read, plan and commit {first_s:.2} s, {:.2} times; unchanged {:.0} ms; manifest {:.1} bytes a release",
+            "{} releases: git cat-file --batch of {streamed} bytes {git_s:.2} s; read and planned in {reading_s:.2} s, {:.2} times; with the commit {first_s:.2} s, {:.2} times ({}); unchanged {:.0} ms; manifest {:.1} bytes a release",
             report.wanted,
+            reading_s / git_s,
             first_s / git_s,
+            told(&phases),
             again_s * 1e3,
             manifest_bytes as f64 / report.wanted as f64
         );
@@ -222,14 +256,16 @@ fn with_value(line: &str, key: &str, value: &str) -> String {
 
 fn one_sync(folder: &Path, git: &Path) {
     let before = Archive::open(folder).unwrap().head().generation;
-    let (plan_s, report) = plan(folder, git);
+    let (plan_s, report, phases) = plan(folder, git);
     let archive = Archive::open(folder).unwrap();
     let segments = archive.head().indexes.iter().chain(&archive.head().manifests);
     let new = segments.filter(|segment| segment.generation > before);
     let written: u64 = new.map(|segment| segment.bytes).sum();
     println!(
-        "{} of {} to fetch: found and committed in {plan_s:.2} s, {written} bytes written",
-        report.left, report.wanted
+        "{} of {} to fetch: found and committed in {plan_s:.2} s ({}), {written} bytes written",
+        report.left,
+        report.wanted,
+        told(&phases)
     );
     assert_eq!(report.left, NEW_RELEASES as u64);
     println!("peak memory: {}", peak());
@@ -278,6 +314,45 @@ fn one_sync(folder: &Path, git: &Path) {
         all_ms[ROUNDS / 2],
         all_ms[ROUNDS - 1]
     );
+    // One crate that is really there, among all that are only said to be.
+    let (release, bytes) = ("zz-real@1.0.0", support::crate_file("zz-real@1.0.0", 300));
+    let parsed: Release = release.parse().unwrap();
+    writer.add(&parsed, bytes, EncodeOptions::default()).unwrap();
+    writer.commit(&CommitInfo::default()).unwrap();
+    drop(writer);
+    let name = &names[names.len() / 2];
+    let out = folder.join("extracted");
+    let out = out.to_str().unwrap();
+    for (what, args) in [
+        ("list NAME", vec!["list", name]),
+        ("info NAME", vec!["info", name]),
+        ("info RELEASE", vec!["info", release]),
+        ("extract RELEASE", vec!["extract", release, "-o", out]),
+        ("--version, which opens nothing", vec!["--version"]),
+    ] {
+        println!("{what}: {:.1} ms, the whole process", process_ms(folder, &args));
+    }
+}
+
+/// The median of some whole processes, in milliseconds.
+fn process_ms(folder: &Path, args: &[&str]) -> f64 {
+    let mut all_ms: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let _ = std::fs::remove_file(folder.join("extracted"));
+            let start = Instant::now();
+            let mut program = Command::new(env!("CARGO_BIN_EXE_cratehold"));
+            let output = program.arg("-a").arg(folder).args(args).output().unwrap();
+            let ms = start.elapsed().as_secs_f64() * 1e3;
+            assert!(
+                output.status.success(),
+                "{args:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            ms
+        })
+        .collect();
+    all_ms.sort_by(f64::total_cmp);
+    all_ms[ROUNDS / 2]
 }
 
 fn peak() -> String {
@@ -460,6 +535,6 @@ fn hold(folder: &Path, crates: &[Crate], git: &Path) {
     };
     let name: PathBuf = folder.join(format!("head{}", head.generation % 2));
     std::fs::write(name, head.encode()).unwrap();
-    let (_, report) = plan(folder, git);
+    let (_, report, _) = plan(folder, git);
     assert_eq!((report.left, report.held), (0, report.wanted), "all is held now");
 }
