@@ -7,6 +7,14 @@ use super::{Archive, Error};
 use crate::format::manifest::{EventKind, Transaction};
 use std::collections::BTreeMap;
 
+/// The last of `transactions`, oldest first, that says it is of `time` or before. Each
+/// builds on those before it, whatever their clocks said: so what a snapshot brought is
+/// there from it on, and none is passed over for one whose clock was ahead.
+fn last_at(transactions: &[Transaction], time: u64) -> Option<u64> {
+    let found = transactions.iter().rev().find(|made| made.time <= time);
+    found.map(|made| made.generation)
+}
+
 /// One transaction, and what its events did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -98,9 +106,7 @@ impl Archive {
     /// # Errors
     /// When a manifest segment is damaged.
     pub fn snapshot_at(&self, time: u64) -> Result<Option<u64>, Error> {
-        let transactions = self.transactions()?;
-        let found = transactions.iter().rev().find(|made| made.time <= time);
-        Ok(found.map(|made| made.generation))
+        Ok(last_at(&self.transactions()?, time))
     }
 
     /// What of the registry index had been absorbed when it was last read whole, such
@@ -112,5 +118,33 @@ impl Archive {
         let transactions = self.transactions()?.into_iter().rev();
         let mut cursors = transactions.map(|made| made.cursor);
         Ok(cursors.find(|cursor| !cursor.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_hides_nothing() {
+        let of = |(generation, time)| Transaction {
+            generation,
+            parent: [0; 32],
+            time,
+            registry: String::new(),
+            cursor: String::new(),
+            source: String::new(),
+            event_count: 0,
+            hash: [0; 32],
+        };
+        // Far ahead in the third, set right in the fourth, back a little in the fifth.
+        let made = [(1, 100), (2, 200), (3, 9000), (4, 300), (6, 250)].map(of);
+        let at = |time| last_at(&made, time);
+        assert_eq!(at(99), None);
+        assert_eq!(
+            [at(100), at(199), at(200), at(249)],
+            [Some(1), Some(1), Some(2), Some(2)]
+        );
+        assert_eq!([at(250), at(300), at(9000)], [Some(6); 3]);
     }
 }

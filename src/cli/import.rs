@@ -34,6 +34,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     stop_on_ctrl_c(&stop)?;
     let scan = Scan::of(&args.paths, threads());
     let writer = Writer::open(folder)?;
+    writer.with_archive(super::note_clock);
     super::accept_purged(&writer, &args.accept_purged, "import")?;
     let bar = bytes_bar(scan.total_bytes());
     let options = ImportOptions {

@@ -6,7 +6,13 @@ use cratehold::format::manifest::EventKind::{self, Added, Amended, Removed, Repl
 use std::path::Path;
 use std::process::ExitCode;
 
+const NOTE: &str = "\
+A snapshot that only brought the bytes of releases known before changed nothing that is \
+listed here, and has no line: so numbers may be left out. Dates are what the writing \
+machine's clock said; the order is that of the numbers.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = NOTE)]
 pub struct Args {
     /// Print JSON, one object a line.
     #[arg(long)]

@@ -137,6 +137,9 @@ enum Command {
     Inspect(inspect::Args),
 }
 
+/// Clocks of two machines that a drive is carried between differ by so much.
+const CLOCK_SLACK_SECONDS: u64 = 120;
+
 /// What a command ends with: an error is one line for a person.
 type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
 
@@ -218,6 +221,21 @@ fn date(seconds: u64) -> String {
         || format!("{seconds} s after 1970"),
         |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
     )
+}
+
+/// Says so if this machine's clock is behind the archive's newest snapshot: what is
+/// committed now would be dated before it.
+fn note_clock(archive: &cratehold::archive::Archive) {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = since_1970.map_or(0, |since| since.as_secs());
+    let newest = archive.head().time;
+    if newest > now.saturating_add(CLOCK_SLACK_SECONDS) {
+        eprintln!(
+            "note: this machine's clock says {}, the newest snapshot is of {}: if the clock was set back, `log` and --as-of DATE go by what it says now",
+            date(now),
+            date(newest)
+        );
+    }
 }
 
 /// A progress bar over bytes; silent when standard error is not a terminal.

@@ -164,6 +164,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         true => Writer::rehearse(folder)?,
         false => Writer::open(folder)?,
     };
+    writer.with_archive(super::note_clock);
     super::accept_purged(&writer, &args.accept_purged, "sync")?;
     let watch = Watch::new(args.json);
     let result = sync::run(&writer, &selection, &options, &stop, &|notice| watch.show(&notice));

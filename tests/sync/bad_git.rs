@@ -417,3 +417,28 @@ fn rewritten_and_switched() {
         &world.files(),
     );
 }
+
+/// Ctrl-C while git waits for a server that says nothing.
+#[cfg(unix)]
+#[test]
+fn a_server_that_hangs_is_not_waited_for_when_asked_to_stop() {
+    let world = World::new();
+    let archive = world.path("archive");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://127.0.0.1:{}/index.git", silent.local_addr().unwrap().port());
+    for signal in ["-INT", "-TERM"] {
+        let mut sync = world.sync("archive", &url);
+        let child = sync.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (_connection, _) = silent.accept().unwrap();
+        let start = std::time::Instant::now();
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{stderr}");
+        assert!(stderr.contains("run the same command again"), "{stderr}");
+        // A second where the machine is at rest; far less than any timeout.
+        assert!(start.elapsed() < Duration::from_secs(10));
+        assert_whole(&archive);
+    }
+}

@@ -210,3 +210,37 @@ fn a_redirect_to_another_host_is_followed() {
     );
     assert_eq!(other.requests("/elsewhere").len(), 1);
 }
+
+/// Dates are what the clock says, also when it was set back: that is said, the order of
+/// snapshots stays that of their numbers, and nothing is lost.
+#[test]
+fn a_clock_that_was_set_back() {
+    let (registry, folder) = (Registry::start(), tempfile::tempdir().unwrap());
+    let first = registry.publish("clock@1.0.0");
+    let sync = || {
+        let mut command = command(folder.path(), &registry);
+        command.args(["--crate", "clock"]);
+        command
+    };
+    ends(&mut sync(), folder.path(), 0, &["archive is now snapshot 1"], &[&first]);
+    // As if the first had been made in a hundred years.
+    let mut head = Archive::open(folder.path()).unwrap().head().clone();
+    head.time += 100 * 365 * 86_400;
+    std::fs::write(folder.path().join("head1"), head.encode()).unwrap();
+    let second = registry.publish("clock@1.0.1");
+    let parts = [
+        "note: this machine's clock says 20",
+        "the newest snapshot is of 21",
+        "now snapshot 2",
+    ];
+    ends(&mut sync(), folder.path(), 0, &parts, &[&first, &second]);
+    // Set right again: nothing to say, and both are there as of today.
+    let (code, _, stderr) = output(&mut sync());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let mut list = Command::new(env!("CARGO_BIN_EXE_cratehold"));
+    list.arg("-a").arg(folder.path());
+    let (code, stdout, _) = output(list.args(["list", "clock", "--as-of", &today]));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("1.0.0") && stdout.contains("1.0.1"), "{stdout}");
+}

@@ -11,6 +11,7 @@ mod changes;
 mod dry_run;
 mod endings;
 mod fast;
+mod full_disk;
 mod git;
 mod git_repository;
 mod inputs;
