@@ -181,4 +181,6 @@ workload_tests! {
     a_crash_in_a_protection: "protection",
     a_crash_while_a_bundle_of_everything_is_taken_in: "a bundle of everything",
     a_crash_while_a_bundle_of_two_snapshots_is_taken_in: "a bundle of two snapshots",
+    a_crash_while_optimizing: "optimize",
+    a_crash_while_going_on_optimizing: "optimize once more",
 }

@@ -6,14 +6,15 @@ use super::medium::{Image, Op, Recorder};
 use super::oracle::History;
 use crate::support::{self, take_in};
 use cratehold::archive::{
-    ApplyOptions, Archive, BundleOptions, CommitInfo, DEFAULT_VOLUME_BYTES, Error, ProtectOptions, PurgeOptions,
-    RepairOptions, Since, Target, Writer, apply_on, bundle, repair_on,
+    ApplyOptions, Archive, BundleOptions, ChainBudget, CommitInfo, DEFAULT_VOLUME_BYTES, EncodeOptions, Error,
+    OptimizeOptions, ProtectOptions, PurgeOptions, RepairOptions, Since, Target, Writer, apply_on, bundle, repair_on,
 };
 use cratehold::format::manifest::EventKind;
 use cratehold::format::manifest_event::Event;
 use cratehold::ids::{Digest, Release};
 use cratehold::store::Medium;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 pub struct Workload {
@@ -91,6 +92,18 @@ pub const ALL: &[Workload] = &[
         name: "a bundle of two snapshots",
         before: apply_first,
         run: apply_others,
+        also: nothing,
+    },
+    Workload {
+        name: "optimize",
+        before: stored_large,
+        run: optimize,
+        also: nothing,
+    },
+    Workload {
+        name: "optimize once more",
+        before: |stage| stored_large(stage).and_then(|()| half_optimized(stage)),
+        run: optimize,
         also: nothing,
     },
 ];
@@ -403,6 +416,50 @@ fn apply_first(stage: &Stage) -> Result<(), Error> {
 /// newest head would be written over. [R 10.17]
 fn apply_others(stage: &Stage) -> Result<(), Error> {
     apply_bundle(stage, &bundles()[1])
+}
+
+/// Crate files whose packs will be smaller: of one text, and none against another.
+fn stored_large(stage: &Stage) -> Result<(), Error> {
+    let writer = stage.writer()?;
+    for release in ["one@1.0.0", "one@1.0.1", "two@1.0.0"] {
+        let file = support::crate_file_of(release, &support::prose(1, 4000));
+        writer.add(&release.parse().unwrap(), file, EncodeOptions::default())?;
+    }
+    stage.commit(&writer)
+}
+
+fn optimize(stage: &Stage) -> Result<(), Error> {
+    optimize_until(stage, usize::MAX)
+}
+
+/// A run that was stopped: it leaves a pack that no head names.
+fn half_optimized(stage: &Stage) -> Result<(), Error> {
+    optimize_until(stage, 4)
+}
+
+fn optimize_until(stage: &Stage, asked: usize) -> Result<(), Error> {
+    let writer = stage.writer()?;
+    let told = Mutex::new(Ok(()));
+    let count = AtomicUsize::new(0);
+    let committed = |archive: &Archive| {
+        let mut told = told.lock().unwrap();
+        if told.is_ok() {
+            *told = stage.told(archive);
+        }
+    };
+    let report = writer.optimize(&OptimizeOptions {
+        level: 3,
+        chain: ChainBudget::default(),
+        pack_bytes: 1 << 30,
+        threads: 1,
+        memory_bytes: 64 << 20,
+        stop: &|| count.fetch_add(1, Ordering::Relaxed) >= asked,
+        begin: &|_| {},
+        progress: &|_, _| {},
+        committed: &committed,
+    })?;
+    assert_eq!(report.stopped, asked != usize::MAX);
+    told.into_inner().unwrap()
 }
 
 /// A workload as it was asked for, from a durable start.

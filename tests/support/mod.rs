@@ -139,17 +139,35 @@ pub fn noise(release: &str, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|_| random.u8(..)).collect()
 }
 
+/// Words of a small vocabulary in pseudo-random order: compresses as source does.
+pub fn prose(seed: u64, bytes: usize) -> Vec<u8> {
+    let words = [
+        "fn ", "let ", "self.", "(x)", "\n    ", "mut ", "pub ", "struct ", "impl ", "->", "0x1f", ";",
+    ];
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut text = Vec::new();
+    while text.len() < bytes {
+        text.extend_from_slice(words[random.usize(..words.len())].as_bytes());
+    }
+    text.truncate(bytes);
+    text
+}
+
 /// A crate file as cargo makes them, with `noise` bytes that do not compress.
 pub fn crate_file(release: &str, noise: usize) -> Vec<u8> {
+    crate_file_of(release, &self::noise(release, noise))
+}
+
+/// A crate file as cargo makes them, with a file of these bytes.
+pub fn crate_file_of(release: &str, bytes: &[u8]) -> Vec<u8> {
     let parsed: Release = release.parse().unwrap();
     let top = format!("{}-{}", parsed.name, parsed.version);
     let manifest = format!(
         "[package]\nname = \"{}\"\nversion = \"{}\"\n",
         parsed.name, parsed.version
     );
-    let noise = self::noise(release, noise);
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::new(9)));
-    for (path, bytes) in [("Cargo.toml", manifest.as_bytes()), ("src/noise.bin", &noise)] {
+    for (path, bytes) in [("Cargo.toml", manifest.as_bytes()), ("src/noise.bin", bytes)] {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
