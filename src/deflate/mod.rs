@@ -103,6 +103,13 @@ pub fn redo(tar: &[u8], recipe: &Recipe) -> Vec<u8> {
     made
 }
 
+/// As [`redo`], on so many threads if the tar is long enough for that: for one crate
+/// alone. Whoever has many gives each thread its own.
+pub fn redo_on(threads: usize, tar: &[u8], recipe: &Recipe) -> Vec<u8> {
+    let Ok(made) = assemble::<Infallible>(tar, recipe, |sink| Ok(recipe.engine.deflate_on(threads, tar, sink)));
+    made
+}
+
 /// As [`redo`], by the library that the engine stands for: for when [`redo`] gives
 /// other bytes than the digest says, and as the yardstick of speed.
 ///

@@ -10,7 +10,7 @@
 //! ```
 
 use crate::generate::{self, Random};
-use cratehold::deflate::{Engine, Recipe, redo, redo_by_library};
+use cratehold::deflate::{Engine, Recipe, redo, redo_by_library, redo_on};
 use std::time::{Duration, Instant};
 
 /// Values around which the rules change.
@@ -182,13 +182,17 @@ fn check(case_seed: u64) {
             header: Vec::new(),
             trailer: Vec::new(),
         };
-        let same = redo(&input, &recipe) == redo_by_library(&input, &recipe).unwrap();
+        let expected = redo_by_library(&input, &recipe).unwrap();
+        let same = redo(&input, &recipe) == expected && redo_on(2, &input, &recipe) == expected;
         let (name, bytes) = (engine.name(), input.len());
         assert!(
             same,
             "{name} differs from its library on case {case_seed}, {bytes} bytes"
         );
     }
+    // Again, and on threads in short pieces, of which many begin where nothing repeats.
+    crate::zlib9::check(case_seed, &input);
+    crate::zlib_rs9::check(case_seed, &input);
 }
 
 #[test]

@@ -9,6 +9,10 @@ use std::ops::ControlFlow;
 /// Both memLevels.
 pub const MEM_LEVELS: [MemLevel; 2] = [MemLevel::Eight, MemLevel::Nine];
 
+/// Longer than the window, so that a piece begins in the middle of much; short enough for
+/// several pieces of most inputs.
+pub const PIECE_BYTES: usize = 40_000;
+
 /// What zlib makes of `input`, given in pieces of `piece_bytes`.
 pub fn deflate_in_pieces(input: &[u8], mem_level: MemLevel, piece_bytes: usize) -> Vec<u8> {
     let mem_level = if mem_level == MemLevel::Nine { 9 } else { 8 };
@@ -24,6 +28,17 @@ pub fn deflate(input: &[u8], mem_level: MemLevel) -> Vec<u8> {
 pub fn own(engine: &mut Zlib9, input: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let whole = engine.deflate(input, &mut |piece| {
+        out.extend_from_slice(piece);
+        ControlFlow::Continue(())
+    });
+    assert!(whole);
+    out
+}
+
+/// The same on two threads, in short pieces of the input.
+pub fn own_on_threads(engine: &mut Zlib9, input: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let whole = engine.deflate_on(2, PIECE_BYTES, input, &mut |piece| {
         out.extend_from_slice(piece);
         ControlFlow::Continue(())
     });

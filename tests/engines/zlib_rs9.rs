@@ -11,19 +11,23 @@ thread_local! {
     static ENGINES: RefCell<[ZlibRs9; 2]> = RefCell::new(oracle::RELEASES.map(ZlibRs9::new));
 }
 
+type Own = fn(&mut ZlibRs9, &[u8]) -> Vec<u8>;
+
 /// Asserts that both make the same of `input`, in both versions.
 pub fn check(name: impl std::fmt::Display, input: &[u8]) {
     ENGINES.with_borrow_mut(|engines| {
         for (release, engine) in oracle::RELEASES.into_iter().zip(engines) {
             let expected = oracle::deflate(input, release);
-            let found = oracle::own(engine, input);
-            if found != expected {
-                let common = found.iter().zip(&expected).take_while(|(a, b)| a == b).count();
-                panic!(
-                    "{name}, {release:?}: {} and {} bytes differ at {common}",
-                    found.len(),
-                    expected.len()
-                );
+            for (how, own) in [("one thread", oracle::own as Own), ("two", oracle::own_on_threads)] {
+                let found = own(engine, input);
+                if found != expected {
+                    let common = found.iter().zip(&expected).take_while(|(a, b)| a == b).count();
+                    panic!(
+                        "{name}, {release:?} on {how}: {} and {} bytes differ at {common}",
+                        found.len(),
+                        expected.len()
+                    );
+                }
             }
         }
     });

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each user needs only some of these")]
 
 use cratehold::deflate::engines::zlib_rs9::{Release, ZlibRs9};
+use crate::oracle::PIECE_BYTES;
 use std::ops::ControlFlow;
 
 /// Both versions.
@@ -56,6 +57,17 @@ pub fn deflate(input: &[u8], release: Release) -> Vec<u8> {
 pub fn own(engine: &mut ZlibRs9, input: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(input.len() / 3);
     let whole = engine.deflate(input, &mut |piece| {
+        out.extend_from_slice(piece);
+        ControlFlow::Continue(())
+    });
+    assert!(whole);
+    out
+}
+
+/// The same on two threads, in short pieces of the input.
+pub fn own_on_threads(engine: &mut ZlibRs9, input: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let whole = engine.deflate_on(2, PIECE_BYTES, input, &mut |piece| {
         out.extend_from_slice(piece);
         ControlFlow::Continue(())
     });

@@ -5,7 +5,7 @@
 //! search looks at the chains of the positions behind its own as well.
 
 use super::super::slices::{word32, word64};
-use super::super::zlib_shared::ring::{OUT_OF_WINDOW, RING, Ring, kept_head, zeroed};
+use super::super::zlib_shared::ring::{OUT_OF_WINDOW, RING, Ring, kept_head, no_head, zeroed};
 use super::super::zlib_shared::trees::MATCH_LEAST_BYTES;
 
 /// The input of all strings of `string_bytes` that begin from `start` to `end`.
@@ -38,10 +38,11 @@ impl<const STRING: usize, const HEADS: usize> StringChains<STRING, HEADS> {
         }
     }
 
-    /// Starts a stream of `input_bytes`, of which a short one clears only some heads.
-    pub(super) fn reset(&mut self, input_bytes: usize) {
+    /// Starts a stream of `input_bytes`, of which a short one clears only some heads, with
+    /// no position before `start`.
+    pub(super) fn reset(&mut self, input_bytes: usize, start: usize) {
         self.used_heads = HEADS.min(2 * input_bytes.next_power_of_two());
-        self.heads[..self.used_heads].fill(OUT_OF_WINDOW);
+        self.heads[..self.used_heads].fill(no_head(start));
     }
 
     /// A hash below `HEADS`.
@@ -136,9 +137,9 @@ impl Buckets {
         }
     }
 
-    /// Starts a stream.
-    pub(super) fn reset(&mut self) {
-        self.heads[..=self.hash_mask as usize].fill(OUT_OF_WINDOW.into());
+    /// Starts a stream with no position before `start`.
+    pub(super) fn reset(&mut self, start: usize) {
+        self.heads[..=self.hash_mask as usize].fill(no_head(start).into());
     }
 
     /// Adds the positions from `start` to `end`, at most a segment.

@@ -7,7 +7,9 @@
 mod chains;
 mod search;
 
+use super::zlib_shared::blocks::Blocks;
 use super::zlib_shared::lazy::LazyParse;
+use super::zlib_shared::parallel;
 use search::Search;
 use std::ops::ControlFlow;
 
@@ -30,19 +32,44 @@ impl MemLevel {
 }
 
 /// Reusable working memory: no allocation per stream after the first.
-pub struct Zlib9(LazyParse<Search>);
+pub struct Zlib9 {
+    mem_level: MemLevel,
+    parse: LazyParse<Search>,
+    blocks: Blocks,
+}
 
 impl Zlib9 {
     /// Working memory for streams of this memLevel.
     #[must_use]
     pub fn new(mem_level: MemLevel) -> Self {
         let block_limit_tokens = (1 << (mem_level.number() + 6)) - 1;
-        Zlib9(LazyParse::new(Search::new(mem_level.number() + 7), block_limit_tokens))
+        Zlib9 {
+            mem_level,
+            parse: new_parse(mem_level),
+            blocks: Blocks::new(block_limit_tokens),
+        }
     }
 
     /// Deflates `input`, handing the output to `sink` as it is made, in pieces of at most
     /// 64 KiB at the end of each block. False if the sink broke off.
     pub fn deflate(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> bool {
-        self.0.deflate(input, sink)
+        self.parse.deflate(input, &mut self.blocks, sink).is_ok()
     }
+
+    /// The same on so many threads, each with working memory of its own, in pieces of
+    /// `piece_bytes` of the input.
+    pub fn deflate_on(
+        &mut self,
+        threads: usize,
+        piece_bytes: usize,
+        input: &[u8],
+        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> bool {
+        let make = || new_parse(self.mem_level);
+        parallel::deflate(input, threads, piece_bytes, make, &mut self.blocks, sink).is_ok()
+    }
+}
+
+fn new_parse(mem_level: MemLevel) -> LazyParse<Search> {
+    LazyParse::new(Search::new(mem_level.number() + 7))
 }

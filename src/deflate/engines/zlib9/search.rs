@@ -64,10 +64,10 @@ impl Candidates for Search {
     const SEARCH_LEAST_BYTES: usize = MATCH_LEAST_BYTES;
     const FORGETS_WHAT_SLID_OUT: bool = false;
 
-    fn reset(&mut self, input: &[u8]) {
-        self.buckets.reset();
-        self.short.reset(input.len());
-        self.long.reset(input.len());
+    fn reset(&mut self, input: &[u8], start: usize) {
+        self.buckets.reset(start);
+        self.short.reset(input.len(), start);
+        self.long.reset(input.len(), start);
     }
 
     fn fill(&mut self, input: &[u8], start: usize, end: usize) {

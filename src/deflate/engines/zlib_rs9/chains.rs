@@ -5,7 +5,7 @@
 //! search looks at the chains of the positions behind its own as well.
 
 use super::super::slices::{common_length, word32};
-use super::super::zlib_shared::ring::{OUT_OF_WINDOW, Ring, kept_head, zeroed};
+use super::super::zlib_shared::ring::{OUT_OF_WINDOW, Ring, kept_head, no_head, zeroed};
 use std::ops::Range;
 
 /// Positions between two looks for a period.
@@ -94,11 +94,12 @@ impl Chains {
         }
     }
 
-    /// Starts a stream of `input_bytes`, of which a short one clears only some heads.
-    pub(super) fn reset(&mut self, input_bytes: usize) {
+    /// Starts a stream of `input_bytes`, of which a short one clears only some heads, with
+    /// no position before `start`.
+    pub(super) fn reset(&mut self, input_bytes: usize, start: usize) {
         self.used_string_heads = HEADS.min(2 * input_bytes.next_power_of_two());
-        self.bucket_heads.fill(OUT_OF_WINDOW);
-        self.string_heads[..self.used_string_heads].fill(OUT_OF_WINDOW);
+        self.bucket_heads.fill(no_head(start));
+        self.string_heads[..self.used_string_heads].fill(no_head(start));
     }
 
     /// Adds the positions from `start` to `end`, at most a segment.

@@ -7,7 +7,9 @@
 mod chains;
 mod search;
 
+use super::zlib_shared::blocks::Blocks;
 use super::zlib_shared::lazy::LazyParse;
+use super::zlib_shared::parallel;
 use search::Search;
 use std::ops::ControlFlow;
 
@@ -24,18 +26,39 @@ pub enum Release {
 }
 
 /// Reusable working memory: no allocation per stream after the first.
-pub struct ZlibRs9(LazyParse<Search>);
+pub struct ZlibRs9 {
+    release: Release,
+    parse: LazyParse<Search>,
+    blocks: Blocks,
+}
 
 impl ZlibRs9 {
     /// Working memory for streams of this version.
     #[must_use]
     pub fn new(release: Release) -> Self {
-        ZlibRs9(LazyParse::new(Search::new(release), BLOCK_LIMIT_TOKENS))
+        ZlibRs9 {
+            release,
+            parse: LazyParse::new(Search::new(release)),
+            blocks: Blocks::new(BLOCK_LIMIT_TOKENS),
+        }
     }
 
     /// Deflates `input`, handing the output to `sink` as it is made, in pieces of at most
     /// 64 KiB at the end of each block. False if the sink broke off.
     pub fn deflate(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> bool {
-        self.0.deflate(input, sink)
+        self.parse.deflate(input, &mut self.blocks, sink).is_ok()
+    }
+
+    /// The same on so many threads, each with working memory of its own, in pieces of
+    /// `piece_bytes` of the input.
+    pub fn deflate_on(
+        &mut self,
+        threads: usize,
+        piece_bytes: usize,
+        input: &[u8],
+        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> bool {
+        let make = || LazyParse::new(Search::new(self.release));
+        parallel::deflate(input, threads, piece_bytes, make, &mut self.blocks, sink).is_ok()
     }
 }

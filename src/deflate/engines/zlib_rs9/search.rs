@@ -171,8 +171,8 @@ impl Candidates for Search {
     const SEARCH_LEAST_BYTES: usize = 4;
     const FORGETS_WHAT_SLID_OUT: bool = true;
 
-    fn reset(&mut self, input: &[u8]) {
-        self.chains.reset(input.len());
+    fn reset(&mut self, input: &[u8], start: usize) {
+        self.chains.reset(input.len(), start);
         self.byte_behind = (self.release == Release::V05).then(|| byte_behind(input));
     }
 

@@ -1,8 +1,9 @@
 //! The lazy parse of level 9: a match is taken only when the next position has no longer one.
 
+use super::super::Sink;
+use super::blocks::{Blocks, BrokenOff};
 use super::ring::SEGMENT;
-use super::trees::{BlockWriter, MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES, Token};
-use std::ops::ControlFlow;
+use super::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES, Token};
 
 /// The window is twice this long, and moves on by this much.
 pub(in super::super) const WINDOW_BYTES: usize = 32_768;
@@ -10,8 +11,6 @@ pub(in super::super) const WINDOW_BYTES: usize = 32_768;
 const LOOKAHEAD_LEAST_BYTES: usize = MATCH_LIMIT_BYTES + MATCH_LEAST_BYTES + 1;
 /// zlib's MAX_DIST: the window less the lookahead it insists on.
 pub(in super::super) const DISTANCE_LIMIT_BYTES: usize = WINDOW_BYTES - LOOKAHEAD_LEAST_BYTES;
-/// The most that is given to the sink at once.
-const PIECE_LIMIT_BYTES: usize = 64 << 10;
 
 /// A match found, or the length to beat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +31,20 @@ pub(in super::super) struct Window {
 }
 
 impl Window {
+    /// The window once the library has looked at `at`: where it is does not depend on
+    /// which positions before were looked at, for they are never far apart.
+    pub(in super::super) fn after(at: usize, input_bytes: usize) -> Self {
+        // Mid-stream it moves at the first position looked at from here on.
+        const MOVES_AT: usize = 2 * WINDOW_BYTES - LOOKAHEAD_LEAST_BYTES + 1;
+        let moves = at.checked_sub(MOVES_AT).map_or(0, |past| past / WINDOW_BYTES + 1);
+        let mut window = Window {
+            start: moves * WINDOW_BYTES,
+        };
+        // Near the end of the input it may do so one position earlier.
+        window.slide_for(at, input_bytes);
+        window
+    }
+
     /// Moves on as the library does before it looks at `at`. True if it moved.
     #[inline(always)]
     fn slide_for(&mut self, at: usize, input_bytes: usize) -> bool {
@@ -58,8 +71,8 @@ pub(in super::super) trait Candidates {
     /// Whether a match that begins in what has just slid out is no longer there to beat.
     const FORGETS_WHAT_SLID_OUT: bool;
 
-    /// Starts a new stream.
-    fn reset(&mut self, input: &[u8]);
+    /// Starts anew, with no position known before `start`.
+    fn reset(&mut self, input: &[u8], start: usize);
 
     /// Adds the positions from `start` to `end`, at most a segment.
     fn fill(&mut self, input: &[u8], start: usize, end: usize);
@@ -69,40 +82,53 @@ pub(in super::super) trait Candidates {
     fn longest_match(&mut self, input: &[u8], at: usize, to_beat_bytes: usize, window: &Window) -> Option<Match>;
 }
 
-/// Where the sink broke off.
-struct BrokenOff;
+/// Where a parse stands; what follows depends on nothing else but the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct State {
+    /// The next position to look at.
+    pub(in super::super) at: usize,
+    /// The match at the position before.
+    previous: Match,
+    /// Whether that position is still undecided.
+    is_pending: bool,
+}
 
-/// The parse and its reusable working memory: no allocation per stream after the first.
+impl State {
+    /// At `at`, with everything before decided.
+    pub(in super::super) fn decided(at: usize) -> Self {
+        State {
+            at,
+            previous: NO_MATCH,
+            is_pending: false,
+        }
+    }
+
+    /// At the end of the input: what is still undecided is a literal.
+    pub(in super::super) fn last_literal(&self, input: &[u8]) -> Option<Token> {
+        let last = input.get(self.at.checked_sub(1)?)?;
+        self.is_pending.then(|| Token::literal(*last))
+    }
+}
+
+/// The parse and its reusable working memory.
 pub(in super::super) struct LazyParse<C> {
     candidates: C,
     /// Positions below this are among the candidates.
     filled: usize,
-    writer: BlockWriter,
-    /// Tokens of the block begun.
-    tokens: Vec<Token>,
-    block_limit_tokens: usize,
 }
 
 impl<C: Candidates> LazyParse<C> {
-    /// Working memory for streams whose blocks have at most so many tokens.
-    pub(in super::super) fn new(candidates: C, block_limit_tokens: usize) -> Self {
-        LazyParse {
-            candidates,
-            filled: 0,
-            writer: BlockWriter::new(block_limit_tokens),
-            tokens: Vec::with_capacity(block_limit_tokens),
-            block_limit_tokens,
-        }
+    pub(in super::super) fn new(candidates: C) -> Self {
+        LazyParse { candidates, filled: 0 }
     }
 
-    /// Deflates `input`, handing the output to `sink` as it is made, in pieces of at most
-    /// 64 KiB at the end of each block. False if the sink broke off.
-    pub(in super::super) fn deflate(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> bool {
-        self.candidates.reset(input);
-        self.filled = 0;
-        self.writer.reset();
-        self.tokens.clear();
-        self.parse(input, sink).is_ok()
+    /// Prepares to parse from `start` on: all that may be copied from there is filled.
+    pub(in super::super) fn reset(&mut self, input: &[u8], start: usize) {
+        self.filled = start.saturating_sub(WINDOW_BYTES);
+        self.candidates.reset(input, self.filled);
+        while self.filled < start {
+            self.fill(input);
+        }
     }
 
     #[inline(always)]
@@ -119,14 +145,25 @@ impl<C: Candidates> LazyParse<C> {
         self.filled = end;
     }
 
-    fn parse(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), BrokenOff> {
-        let mut window = Window { start: 0 };
-        let mut block_start = 0;
-        let mut at = 0;
-        // The match at the position before, and whether that position is still undecided.
-        let mut previous = NO_MATCH;
-        let mut is_pending = false;
-        while at < input.len() {
+    /// Goes on from `state` until there are `limit_tokens`, or up to the first position to
+    /// look at that is `end` or behind it.
+    #[inline(always)]
+    pub(in super::super) fn advance(
+        &mut self,
+        input: &[u8],
+        state: &mut State,
+        end: usize,
+        tokens: &mut Vec<Token>,
+        limit_tokens: usize,
+    ) {
+        let State {
+            mut at,
+            mut previous,
+            mut is_pending,
+        } = *state;
+        let looked_at = at.saturating_sub(1);
+        let mut window = Window::after(looked_at, input.len());
+        while at < end && tokens.len() < limit_tokens {
             let has_slid = window.slide_for(at, input.len());
             if C::FORGETS_WHAT_SLID_OUT && has_slid && at - 1 - previous.distance_bytes < window.start {
                 previous = NO_MATCH;
@@ -138,54 +175,41 @@ impl<C: Candidates> LazyParse<C> {
                 self.candidates.longest_match(input, at, previous.length_bytes, &window)
             };
             if found.is_none() && previous.length_bytes >= MATCH_LEAST_BYTES {
-                self.tokens
-                    .push(Token::copy(previous.length_bytes, previous.distance_bytes));
+                tokens.push(Token::copy(previous.length_bytes, previous.distance_bytes));
                 at += previous.length_bytes - 1;
                 previous = NO_MATCH;
                 is_pending = false;
-                if self.tokens.len() == self.block_limit_tokens {
-                    self.end_block(input, block_start, at, &window, false, sink)?;
-                    block_start = at;
-                }
             } else {
                 if is_pending {
-                    self.tokens.push(Token::literal(input[at - 1]));
-                    if self.tokens.len() == self.block_limit_tokens {
-                        self.end_block(input, block_start, at, &window, false, sink)?;
-                        block_start = at;
-                    }
+                    tokens.push(Token::literal(input[at - 1]));
                 }
                 previous = found.unwrap_or(NO_MATCH);
                 is_pending = true;
                 at += 1;
             }
         }
-        if is_pending {
-            self.tokens.push(Token::literal(input[at - 1]));
-        }
-        self.end_block(input, block_start, at, &window, true, sink)
+        *state = State {
+            at,
+            previous,
+            is_pending,
+        };
     }
 
-    /// Writes the block from `start` to `end` and hands over what is whole of it.
-    #[inline(never)]
-    fn end_block(
+    /// Deflates `input`, block by block.
+    pub(in super::super) fn deflate(
         &mut self,
         input: &[u8],
-        start: usize,
-        end: usize,
-        window: &Window,
-        is_last: bool,
-        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+        blocks: &mut Blocks,
+        sink: &mut Sink<'_>,
     ) -> Result<(), BrokenOff> {
-        // The library stores from its window, so that what has slid out cannot be stored.
-        let may_store = start >= window.start;
-        self.writer.write(&self.tokens, &input[start..end], may_store, is_last);
-        self.tokens.clear();
-        for piece in self.writer.take().chunks(PIECE_LIMIT_BYTES) {
-            if sink(piece).is_break() {
-                return Err(BrokenOff);
-            }
+        self.reset(input, 0);
+        blocks.reset();
+        let mut state = State::decided(0);
+        while state.at < input.len() {
+            blocks.fill(input, sink, |tokens, limit_tokens| {
+                self.advance(input, &mut state, input.len(), tokens, limit_tokens);
+            })?;
         }
-        Ok(())
+        blocks.finish(input, state.last_literal(input), sink)
     }
 }

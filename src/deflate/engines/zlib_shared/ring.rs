@@ -22,6 +22,11 @@ pub(in super::super) fn zeroed<T: Copy + Default, const LEN: usize>() -> Box<[T;
     }
 }
 
+/// The low bits of a head out of the window, when `start` is the next position.
+pub(in super::super) fn no_head(start: usize) -> u16 {
+    (start as u16).wrapping_sub(OUT_OF_WINDOW)
+}
+
 /// The low bits of a head, moved up if out of the window, before they look like those of
 /// a near position.
 #[inline(always)]

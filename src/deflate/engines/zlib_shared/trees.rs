@@ -127,6 +127,15 @@ impl Token {
         Token((distance_bytes as u32) << 16 | (length_bytes - MATCH_LEAST_BYTES) as u32)
     }
 
+    /// Bytes of the input that it stands for.
+    #[inline(always)]
+    pub(in super::super) fn input_bytes(self) -> usize {
+        match self.0 > 0xff_ff {
+            true => (self.0 & 0xff) as usize + MATCH_LEAST_BYTES,
+            false => 1,
+        }
+    }
+
     /// Place in a table of 256 literals followed by 256 match lengths.
     #[inline(always)]
     fn table_index(self) -> usize {
