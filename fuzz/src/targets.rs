@@ -100,7 +100,7 @@ pub fn bundle(data: &[u8]) {
     }
     let _ = VolumeHeader::decode(data);
     let _ = Part::decode(data);
-    assert_eq!(directory(data, data.len() / 32).is_ok(), data.len() % 32 == 0);
+    assert_eq!(directory(data, data.len() / 32).is_ok(), data.len().is_multiple_of(32));
 }
 
 /// A pack's header and a record.

@@ -1,8 +1,8 @@
 //! The engine beside the libraries, with the same signatures.
 #![allow(dead_code, reason = "each user needs only some of these")]
 
-use cratehold::deflate::engines::zlib_rs9::{Release, ZlibRs9};
 use crate::oracle::PIECE_BYTES;
+use cratehold::deflate::engines::zlib_rs9::{Release, ZlibRs9};
 use std::ops::ControlFlow;
 
 /// Both versions.

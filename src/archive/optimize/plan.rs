@@ -166,12 +166,12 @@ fn nodes(members: &[Member], looked: &[Looked]) -> Vec<Node> {
         let end = (start..members.len())
             .find(|&at| keys[at] != keys[start])
             .unwrap_or(members.len());
-        for node in start..end {
-            candidates[node].extend(node.saturating_sub(NEIGHBOURS).max(start)..(node + NEIGHBOURS + 1).min(end));
-            candidates[node].extend(previous_of_line(members, start, node));
+        for (node, bases) in (start..end).zip(&mut candidates[start..end]) {
+            bases.extend(node.saturating_sub(NEIGHBOURS).max(start)..(node + NEIGHBOURS + 1).min(end));
+            bases.extend(previous_of_line(members, start, node));
             let from = node.saturating_sub(ALIKE_REACH).max(start);
             let reach = from..(node + ALIKE_REACH + 1).min(end);
-            candidates[node].extend(most_alike(looked, node, reach));
+            bases.extend(most_alike(looked, node, reach));
         }
         start = end;
     }

@@ -1,6 +1,6 @@
 //! Seeds: contents that only serve as base, for the crates that have no other.
 //!
-//! A seed is whole tars of some crates of its shelf, one behind the other. So nothing is
+//! A seed is whole contents of some crates of its shelf, one behind the other. So nothing is
 //! stored twice: told against the seed these crates are next to nothing, and what others
 //! share with any of them (licences, manifests, the phrases of the language) is there to
 //! look back on. It is made anew whenever its shelf is, and so ages no more than that.

@@ -291,15 +291,12 @@ fn a_note_says_where_seeds_came_from() {
     assert_eq!(notes.len(), 1);
     let note = notes.values().next().unwrap();
     let (seed, sources) = &note.seeds[0];
-    let content = archive
-        .decode(&archive.find(seed).unwrap().unwrap(), &|_| None)
-        .unwrap()
-        .1;
-    let mut expected = Vec::new();
-    for source in sources {
-        expected.extend_from_slice(&archive.read_tar(source).unwrap());
-    }
-    assert!(*content == expected);
+    let content_of = |digest| {
+        let entry = archive.find(digest).unwrap().unwrap();
+        archive.decode(&entry, &|_| None).unwrap().1
+    };
+    let expected: Vec<u8> = sources.iter().flat_map(|source| content_of(source).to_vec()).collect();
+    assert!(*content_of(seed) == expected);
     assert!(sources.len() > 2);
     let used = archive.entries().unwrap().iter().any(|entry| {
         let meta = archive.record(entry).unwrap();

@@ -89,13 +89,16 @@ impl Drop for Line<'_> {
     }
 }
 
+/// Whether a shelf is stored as it will be already.
+pub(super) type IsDone<'a> = dyn Fn(&[super::shelf::Member], &Digest) -> Result<bool, Error> + Sync + 'a;
+
 /// Runs the pipeline over `shelves` and hands its writing end to `write`.
 pub(super) fn run<T>(
     source: Source<'_>,
     spares: &Spares<'_>,
     listing: &Listing,
     shelves: &[Range<usize>],
-    is_done: &(dyn Fn(&[super::shelf::Member], &Digest) -> Result<bool, Error> + Sync),
+    is_done: &IsDone<'_>,
     options: &OptimizeOptions<'_>,
     write: impl FnOnce(Line<'_>) -> T,
 ) -> T {
@@ -161,7 +164,7 @@ impl Feed<'_> {
         mut self,
         listing: &Listing,
         shelves: &[Range<usize>],
-        is_done: &(dyn Fn(&[super::shelf::Member], &Digest) -> Result<bool, Error> + Sync),
+        is_done: &IsDone<'_>,
         options: &OptimizeOptions<'_>,
         threads: usize,
     ) {

@@ -131,7 +131,8 @@ impl Engine {
             return self.deflate(input, sink);
         }
         let zlib = |mem_level, sink: &mut Sink<'_>| Zlib9::new(mem_level).deflate_on(threads, PIECE_BYTES, input, sink);
-        let zlib_rs = |release, sink: &mut Sink<'_>| ZlibRs9::new(release).deflate_on(threads, PIECE_BYTES, input, sink);
+        let zlib_rs =
+            |release, sink: &mut Sink<'_>| ZlibRs9::new(release).deflate_on(threads, PIECE_BYTES, input, sink);
         match self {
             Engine::Miniz9 => self.deflate(input, sink),
             Engine::Zlib9Mem9 => zlib(MemLevel::Nine, sink),
