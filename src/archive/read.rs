@@ -1,7 +1,7 @@
 //! Reading one object: its crate file, its tar, one of its files.
 
 use super::chain;
-use super::encode::redo;
+use super::encode::redo_on;
 use super::{Archive, Error, form};
 use crate::format::index::Entry;
 use crate::format::pack::RecordMeta;
@@ -31,7 +31,9 @@ impl Archive {
     pub fn read_crate(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
         let (meta, content) = self.decode(&entry, &|_| None)?;
-        rebuild(&entry, &meta, &content)
+        // For one alone all cores are there.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        rebuild_on(threads, &entry, &meta, &content)
     }
 
     /// The tar inside a crate file; its checksum has been checked.
@@ -123,7 +125,11 @@ impl Archive {
 
 /// The crate file of decoded content, checked against its digest.
 pub(super) fn rebuild(entry: &Entry, meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, Error> {
-    redo(meta, content).map_err(|cause| chain::blob_error(entry, Some(meta), cause))
+    rebuild_on(1, entry, meta, content)
+}
+
+fn rebuild_on(threads: usize, entry: &Entry, meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, Error> {
+    redo_on(threads, meta, content).map_err(|cause| chain::blob_error(entry, Some(meta), cause))
 }
 
 fn checked_tar_of(entry: &Entry, meta: &RecordMeta, content: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {
