@@ -11,13 +11,13 @@ use cratehold::deflate::gunzip;
 use cratehold::format::manifest::EventKind;
 use cratehold::format::manifest_event::Event;
 use cratehold::ids::Digest;
-use cratehold::store::{DiskMedium, FileBytes, Medium};
+use cratehold::store::Medium;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use support::drive::Drive;
 use support::{crate_file, line};
 
 struct Desk(tempfile::TempDir);
@@ -396,80 +396,6 @@ fn every_flip_and_cut_is_noticed_and_the_archive_stays_whole() {
     desk.assert_alike("a", "b");
 }
 
-/// A drive that becomes full, or is pulled out.
-#[derive(Debug)]
-struct Drive {
-    disk: DiskMedium,
-    room_bytes: AtomicU64,
-    calls_left: AtomicU64,
-}
-
-impl Drive {
-    fn call(&self) -> io::Result<()> {
-        match self.calls_left.load(Ordering::Relaxed) {
-            0 => Err(io::Error::other("no such device")),
-            left => {
-                self.calls_left.store(left - 1, Ordering::Relaxed);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Medium for Drive {
-    fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
-        self.disk.list(folder)
-    }
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.disk.read(name)
-    }
-    fn len(&self, name: &str) -> io::Result<u64> {
-        self.disk.len(name)
-    }
-    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.disk.read_at(name, offset, len)
-    }
-    fn open_sealed(&self, name: &str) -> io::Result<FileBytes> {
-        self.disk.open_sealed(name)
-    }
-    fn create(&self, name: &str) -> io::Result<()> {
-        self.call()?;
-        self.disk.create(name)
-    }
-    fn create_folder(&self, folder: &str) -> io::Result<()> {
-        self.disk.create_folder(folder)
-    }
-    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.call()?;
-        let room = self.room_bytes.load(Ordering::Relaxed);
-        let fits = room.min(bytes.len() as u64);
-        self.room_bytes.store(room - fits, Ordering::Relaxed);
-        self.disk.write_at(name, offset, &bytes[..fits as usize])?;
-        match fits < bytes.len() as u64 {
-            true => Err(io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
-        }
-    }
-    fn sync(&self, name: &str) -> io::Result<()> {
-        self.call()?;
-        self.disk.sync(name)
-    }
-    fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        self.call()?;
-        self.disk.sync_folder(folder)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.call()?;
-        self.disk.remove(name)
-    }
-    fn lock(&self) -> io::Result<()> {
-        self.disk.lock()
-    }
-    fn describe(&self) -> String {
-        self.disk.describe()
-    }
-}
-
 #[test]
 fn a_full_or_pulled_out_target_is_whole_and_the_next_run_goes_on() {
     let desk = Desk::new();
@@ -484,9 +410,9 @@ fn a_full_or_pulled_out_target_is_whole_and_the_next_run_goes_on() {
         let to = format!("b-{room_bytes}-{calls}");
         desk.apply(&to, &["one"]).unwrap();
         let medium: Arc<dyn Medium> = Arc::new(Drive {
-            disk: DiskMedium::new(&desk.path(&to)),
             room_bytes: AtomicU64::new(room_bytes),
             calls_left: AtomicU64::new(calls),
+            ..Drive::new(&desk.path(&to))
         });
         let result = apply_on(&medium, &[desk.path("two")], &options(false));
         drop(medium);

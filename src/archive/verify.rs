@@ -101,6 +101,8 @@ pub struct VerifyOptions<'a> {
 pub struct VerifyReport {
     /// Objects checked.
     pub objects: u64,
+    /// How many of them are seeds, and so no crate files.
+    pub seeds: u64,
     /// Content bytes decoded.
     pub content_bytes: u64,
     /// Where to go on, if it was stopped.
@@ -111,6 +113,13 @@ pub struct VerifyReport {
 
 /// Hears what became of each object: its record and the content bytes read.
 type Note<'a> = dyn Fn(&Entry, Result<(RecordMeta, u64), Error>) + Sync + 'a;
+
+impl VerifyReport {
+    /// Crate files checked.
+    pub fn crates(&self) -> u64 {
+        self.objects - self.seeds
+    }
+}
 
 impl Archive {
     /// Checks the archive on `threads` threads; `progress` hears the content
@@ -160,6 +169,7 @@ impl Archive {
             };
             let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
             report.objects += 1;
+            report.seeds += u64::from(entry.kind == EntryKind::Seed);
             let mut problem = |release: Option<String>, place, error: Error| {
                 let message = error.to_string();
                 report.problems.push(Problem {

@@ -64,7 +64,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
         report.problems.iter().for_each(complain);
     }
     if !report.problems.is_empty() {
-        return Err(format!("{} problems among {} crates", report.problems.len(), report.objects).into());
+        return Err(format!("{} problems among {} crates", report.problems.len(), report.crates()).into());
     }
     if !args.json {
         trusted.iter().for_each(|found| say!("{found}"));
@@ -74,7 +74,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
             "verified"
         };
         let read = human(report.content_bytes);
-        say!("{} crates {what}, {read} of tar read: all whole", report.objects);
+        say!("{} crates {what}, {read} of tar read: all whole", report.crates());
         let coverage = archive.coverage()?;
         if !coverage.is_none() {
             say!("{}", super::protect::summary(&coverage));
@@ -116,7 +116,7 @@ fn json(report: &VerifyReport) -> serde_json::Value {
         })
     };
     serde_json::json!({
-        "crates": report.objects,
+        "crates": report.crates(),
         "content_bytes": report.content_bytes,
         "stopped_at": report.stopped_at.map(|position| position.to_string()),
         "problems": report.problems.iter().map(problem).collect::<Vec<_>>(),

@@ -7,6 +7,8 @@
     reason = "each test binary uses its part; a panic is how a test fails"
 )]
 
+pub mod drive;
+
 use cratehold::archive::{self, Arrival, Budget, EncodeOptions, Outcome, Writer, ingest};
 use cratehold::ids::{Digest, Release};
 use flate2::{Compression, write::GzEncoder};
