@@ -1,7 +1,7 @@
 //! Making an empty archive, and knowing one that a crash left half made.
 
+use super::commit::{now, replace, write_head};
 use super::names::HEAD_NAMES;
-use super::write::{now, replace, write_head};
 use super::{Archive, Error};
 use crate::format::head::Head;
 use crate::store::Medium;

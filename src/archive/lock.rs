@@ -1,8 +1,8 @@
 //! Becoming the one writer of an archive, or saying who is.
 
 use super::Error;
+use super::commit::now;
 use super::names::HEAD_NAMES;
-use super::write::now;
 use crate::store::{Holder, Medium};
 use std::io;
 use std::time::Duration;

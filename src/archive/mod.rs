@@ -7,6 +7,7 @@ mod adopt;
 mod budget;
 mod bundle;
 mod chain;
+mod commit;
 mod compare;
 mod copy;
 mod create;
@@ -44,6 +45,7 @@ pub use bundle::{
     ApplyOptions, ApplyReport, BundleError, BundleOptions, BundleReport, DEFAULT_VOLUME_BYTES, MIN_VOLUME_BYTES, Since,
     VOLUME_SUFFIX, apply, apply_on, bundle, bundle_on,
 };
+pub use commit::now;
 pub use compare::{FileChange, compare_trees};
 pub use copy::{CopyError, CopyOptions, CopyReport, PartCrate, PartOptions, PartReport, copy, copy_on, copy_part};
 pub use diff::{Change, ChangeKind};
@@ -67,7 +69,7 @@ pub use snapshots::Snapshot;
 pub use unpack::unpack_tar;
 pub use verify::{Depth, Place, Position, Problem, VerifyOptions, VerifyReport};
 pub use walk::Decoded;
-pub use write::{CommitInfo, Writer, now};
+pub use write::{CommitInfo, Writer};
 
 /// How this process reads index and manifest; see `--no-mmap`.
 pub use crate::store::{Reads, set_reads};

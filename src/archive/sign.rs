@@ -5,7 +5,7 @@
 //! digest fixes its crate file. So who knows the root, or a key that has signed it,
 //! need not trust whoever carried the archive.
 
-use super::write::replace;
+use super::commit::replace;
 use super::{Archive, Error};
 use crate::format::manifest::Transaction;
 use crate::ids::Digest;

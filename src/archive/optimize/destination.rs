@@ -3,10 +3,10 @@
 
 use super::source::Source;
 use super::{OptimizeOptions, OptimizeReport, run};
+use crate::archive::commit::{replace, write_head};
 use crate::archive::create::create_with;
 use crate::archive::gc::sweep;
 use crate::archive::names::manifest_name;
-use crate::archive::write::{replace, write_head};
 use crate::archive::{Archive, CommitInfo, Error, ROOT_FILE, SIGNATURE_FILE, Writer};
 use crate::format::head::{Head, SegmentEntry};
 use crate::store::{DiskMedium, Medium};

@@ -1,8 +1,8 @@
 //! Making an archive open again: heads, index and manifest from whatever is left of
 //! them and from the packs. [R 10.8]
 
+use super::super::commit::{now, publish, replace, write_head};
 use super::super::names::{HEAD_NAMES, index_name, manifest_name, numbered, pack_name};
-use super::super::write::{now, publish, write_head};
 use super::super::{Archive, Error};
 use super::chains::{self, Manifests};
 use super::robust;
@@ -111,7 +111,7 @@ fn new_pack(medium: &dyn Medium, pack: u32, archive_id: [u8; 16]) -> Result<Pack
         pack,
     }
     .encode();
-    super::super::write::replace(medium, &name, &header)?;
+    replace(medium, &name, &header)?;
     Ok(PackEntry {
         pack,
         bytes: header.len() as u64,
