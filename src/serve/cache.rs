@@ -160,6 +160,21 @@ impl CrateCache {
         told.unwrap_or_else(|| Err(Arc::new(BuildError::Defect)))
     }
 
+    /// Whether something is being rebuilt.
+    pub fn is_busy(&self) -> bool {
+        !lock(&self.files).building.is_empty()
+    }
+
+    /// Whether `bytes` more would have room without anything being forgotten.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        *lock(&self.memory.used_bytes) + bytes <= self.memory.limit_bytes
+    }
+
+    #[cfg(test)]
+    pub fn is_ready(&self, digest: &Digest, form: Form) -> bool {
+        lock(&self.files).ready.get(&(*digest, form)).is_some()
+    }
+
     async fn build(
         self: Arc<Self>,
         archive: Archive,

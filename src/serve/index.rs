@@ -1,5 +1,6 @@
 //! `/index/`: the registry index as cargo's sparse protocol has it.
 
+use super::ahead;
 use super::answer::{Answer, Keep, Validators};
 use super::base::BaseUrl;
 use super::log::Event;
@@ -70,10 +71,13 @@ pub(super) async fn file(site: &Arc<Site>, path: &str) -> Answer {
     let file = match snapshot.files.get(path) {
         Some(file) => Some(file),
         None => {
-            let (snapshot, path) = (snapshot.clone(), path.to_owned());
-            let made = tokio::task::spawn_blocking(move || made(&snapshot, &path));
+            let (made_of, made_at) = (snapshot.clone(), path.to_owned());
+            let made = tokio::task::spawn_blocking(move || made(&made_of, &made_at));
             match made.await {
                 Ok(Ok((file, troubles))) => {
+                    if file.is_some() {
+                        ahead::suggest(site, &snapshot, path.rsplit('/').next().unwrap_or(path));
+                    }
                     for trouble in troubles {
                         site.tell(Event::Trouble(trouble));
                     }

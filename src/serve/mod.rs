@@ -5,6 +5,7 @@
 //! `answer::Answer`. Nothing here writes to the archive or prints; what there is to tell
 //! goes to [`Tell`].
 
+mod ahead;
 mod answer;
 mod base;
 mod body;

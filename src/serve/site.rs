@@ -1,5 +1,6 @@
 //! The archive that is served: always its newest snapshot, opened again when there is one.
 
+use super::ahead::Ahead;
 use super::cache::{BuildError, CrateCache, Form};
 use super::index::IndexFiles;
 use super::log::{Event, Tell};
@@ -49,6 +50,7 @@ pub(super) struct Site {
     pub bound_base: BaseUrl,
     current: Mutex<Current>,
     pub crates: Arc<CrateCache>,
+    pub ahead: Ahead,
     pub catalogs: Catalogs,
     tell: Arc<Tell>,
 }
@@ -67,6 +69,7 @@ impl Site {
                 looked: Instant::now(),
             }),
             crates: Arc::new(CrateCache::new(options.cache_bytes, options.threads)),
+            ahead: Ahead::default(),
             catalogs: Catalogs::default(),
             tell,
         })
