@@ -34,6 +34,10 @@ impl Snapshot {
 }
 
 impl Archive {
+    /// The cursor of a snapshot behind which no commit of the registry index stands, as
+    /// when an older index was imported: it is to be read whole again. [R 7.3]
+    pub const STALE_CURSOR: &str = "-";
+
     /// This archive as its manifest was after snapshot `generation`: later events
     /// are passed over by all that asks for crates and releases. What is held, and
     /// what is read, verified or measured by checksum, is as now. [R 7.19]
@@ -110,7 +114,8 @@ impl Archive {
     }
 
     /// What of the registry index had been absorbed when it was last read whole, such
-    /// as a git commit; none if it never was.
+    /// as a git commit; none if it never was. [`Archive::STALE_CURSOR`] if what is known
+    /// may differ from all that the registry ever said.
     ///
     /// # Errors
     /// When a manifest segment is damaged.

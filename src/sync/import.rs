@@ -6,7 +6,7 @@
 
 use super::Error;
 use super::absorb::{etag_event, events, known_releases};
-use crate::archive::{self, CommitInfo, Failure, ImportOptions, ImportReport, Scan, Writer};
+use crate::archive::{self, Archive, CommitInfo, Failure, ImportOptions, ImportReport, Scan, Writer};
 use crate::format::manifest::EventKind;
 use crate::ids::{Digest, Release};
 use crate::registry::{IndexFile, RegistryLine, index_path};
@@ -90,6 +90,7 @@ fn read_lines(folder: &Path, scan: &mut Scan) -> Lines {
 fn note_lines(writer: &Writer, lines: &Lines) -> Result<(), Error> {
     let mut keys: Vec<&String> = lines.keys().collect();
     keys.sort();
+    let mut has_any_news = false;
     for key in keys {
         let Some(first) = lines[key].first() else { continue };
         let state = writer.with_archive(|archive| archive.crate_state(first.name.as_str()))?;
@@ -109,15 +110,20 @@ fn note_lines(writer: &Writer, lines: &Lines) -> Result<(), Error> {
                 has_news = true;
             }
         }
+        has_any_news |= has_news;
         // What is known now is no longer what the registry said under its tag: the next
         // sync is to read the file again, though the registry has not changed it.
         if has_news && has_tag {
             writer.note(&name, etag_event(String::new()));
         }
     }
-    let info = CommitInfo {
+    let mut info = CommitInfo {
         source: "import".into(),
         ..CommitInfo::default()
     };
+    // The same of a git registry index, which has no tags.
+    if has_any_news && writer.with_archive(Archive::cursor)?.is_some() {
+        info.cursor = Archive::STALE_CURSOR.into();
+    }
     writer.commit(&info).map(drop).map_err(Error::Write)
 }

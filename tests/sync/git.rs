@@ -237,6 +237,85 @@ fn a_remote_index_is_fetched_shallow_and_by_force() {
     assert!(error.contains("404"), "{error}");
 }
 
+/// Each fetch adds a pack, and years of fetches would add thousands.
+#[test]
+fn a_clone_with_many_packs_is_fetched_anew() {
+    let mut world = World::new();
+    world.publish("worn@1.0.0");
+    world.git.commit("first");
+    let server = GitServer::start(world.folder.path());
+    let mut options = world.options();
+    options.index = IndexUrl::parse(&format!("http://127.0.0.1:{}/index.git", server.port)).unwrap();
+    options.index_cache = world.folder.path().join("archive.index");
+    options.http.idle_timeout = Duration::from_secs(20);
+    assert!(world.all_with(&options).unwrap().is_complete());
+    let folder = options.index_cache.join("objects/pack");
+    let packs = || {
+        let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+        let mut packs: Vec<_> = files
+            .filter(|path| path.extension().is_some_and(|end| end == "pack"))
+            .collect();
+        packs.sort();
+        packs
+    };
+    let first = packs();
+    assert_eq!(first.len(), 1);
+    for i in 0..50 {
+        for end in ["pack", "idx"] {
+            let copy = folder.join(format!("pack-{i:040x}.{end}"));
+            std::fs::copy(first[0].with_extension(end), copy).unwrap();
+        }
+    }
+    world.publish("worn@1.0.1");
+    let commit = world.git.commit("second");
+    assert_eq!(world.all_with(&options).unwrap().downloaded, 1);
+    let second = packs();
+    assert_eq!(second.len(), 1, "{second:?}");
+    assert_ne!(first, second);
+    // A fetch that fails has made the clone forget what it had; the next one mends it.
+    for i in 0..51 {
+        for end in ["pack", "idx"] {
+            let copy = folder.join(format!("pack-{i:040x}.{end}"));
+            std::fs::copy(second[0].with_extension(end), copy).unwrap();
+        }
+    }
+    let away = world.folder.path().join("away.git");
+    std::fs::rename(&world.git.folder, &away).unwrap();
+    assert!(world.all_with(&options).is_err());
+    std::fs::rename(&away, &world.git.folder).unwrap();
+    assert!(world.all_with(&options).unwrap().is_complete());
+    assert_eq!(packs(), second, "the same commit makes the same pack");
+    assert_eq!(world.cursor(), Some(commit));
+}
+
+/// What `import --index` has learned was never said by the commit that the cursor names.
+#[test]
+fn an_older_index_that_was_imported_is_checked_against_the_git_index() {
+    let mut world = World::new();
+    let file = world.publish("tag@1.0.0");
+    let commit = world.git.commit("first");
+    assert!(world.all().is_complete());
+    let index = world.folder.path().join("older/3/t");
+    std::fs::create_dir_all(&index).unwrap();
+    let gone = support::line("tag@0.9.0", b"gone", false);
+    std::fs::write(
+        index.join("tag"),
+        format!("{gone}\n{}\n", world.registry.lines("tag")[0]),
+    )
+    .unwrap();
+    std::fs::write(world.folder.path().join("tag-1.0.0.crate"), &file).unwrap();
+    let mut import = std::process::Command::new(env!("CARGO_BIN_EXE_cratehold"));
+    import.current_dir(world.folder.path());
+    let import = import.args(["-a", "archive", "import", "tag-1.0.0.crate", "--index", "older"]);
+    let (code, stdout, stderr) = binary::output(import);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert_eq!(lines(&world.archive(), "tag").len(), 2);
+    assert_eq!(world.cursor().as_deref(), Some("-"));
+    assert!(world.all().is_complete(), "the same commit, read again");
+    assert_eq!(lines(&world.archive(), "tag"), world.registry.lines("tag"));
+    assert_eq!(world.cursor(), Some(commit));
+}
+
 #[test]
 fn what_is_no_git_index_is_said() {
     let world = World::new();

@@ -4,17 +4,22 @@
 //! A clone made here has a lock file of ours. In a repository that somebody else has
 //! made nothing is removed and no lock is asked for.
 
-use super::fetch::open;
+use super::fetch::{BRANCH, open};
 use super::why;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Locked while one process fetches; its being there says that the clone is ours.
 const LOCK: &str = "cratehold.lock";
 /// Where git leaves unfinished packs, and what their names begin with.
 const PACKS: &str = "objects/pack";
 const UNFINISHED: &str = ".tmp";
+/// Each fetch adds a pack. With more of them than this, a clone is fetched anew: years of
+/// daily runs must not leave thousands, each of which is asked for each object.
+const MOST_PACKS: usize = 50;
+/// What tells a server how much of its history is here.
+const HAVES: [&str; 2] = [BRANCH, "shallow"];
 /// Where git's own locks may be left.
 const LOCKED: [&str; 3] = ["", "refs", "refs/cratehold"];
 
@@ -50,6 +55,28 @@ pub(super) fn claim(folder: &Path) -> Result<(gix::Repository, Option<File>), St
     }
     let repository = open(folder).map_err(|cause| damaged(folder, &cause))?;
     Ok((repository, lock))
+}
+
+/// Makes a clone with too many packs forget what it has, so that the next fetch brings
+/// everything in one. Returns the packs that are then of no use. If that fetch fails, or
+/// the process is killed, the next run fetches everything again.
+pub(super) fn forget_if_worn(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let packs = files(&folder.join(PACKS), |name| name.starts_with("pack-"))?;
+    if packs
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "pack"))
+        .count()
+        <= MOST_PACKS
+    {
+        return Ok(Vec::new());
+    }
+    for have in HAVES {
+        match std::fs::remove_file(folder.join(have)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(packs)
 }
 
 /// A cause, and what helps when a clone is damaged.
@@ -93,15 +120,21 @@ fn clear(folder: &Path) -> io::Result<()> {
 }
 
 fn remove_files(folder: &Path, is_left: impl Fn(&str) -> bool) -> io::Result<()> {
+    files(folder, is_left)?.into_iter().try_for_each(std::fs::remove_file)
+}
+
+/// The files in `folder`, if there is one, whose name `is_meant`.
+fn files(folder: &Path, is_meant: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
+    let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
-        if entry.file_type()?.is_file() && entry.file_name().to_str().is_some_and(&is_left) {
-            std::fs::remove_file(entry.path())?;
+        if entry.file_type()?.is_file() && entry.file_name().to_str().is_some_and(&is_meant) {
+            files.push(entry.path());
         }
     }
-    Ok(())
+    Ok(files)
 }

@@ -1,21 +1,21 @@
 //! Opening a repository, and bringing a bare clone up to its origin.
 
 use super::super::{Error, Http, Stop};
-use super::cache::{claim, damaged};
+use super::cache::{claim, damaged, forget_if_worn};
 use super::counts::{FetchCounts, Shown};
 use super::http::GitHttp;
 use super::why;
 use crossbeam_channel::RecvTimeoutError;
 use gix::ObjectId;
-use gix::remote::{Direction, fetch::Shallow, fetch::Tags};
+use gix::remote::{Direction, fetch::Shallow, fetch::Status, fetch::Tags};
 use gix_transport::client::blocking_io::{Transport, http};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The one branch of a clone: what the origin's HEAD was at the last fetch.
-const BRANCH: &str = "refs/cratehold/head";
+pub(super) const BRANCH: &str = "refs/cratehold/head";
 /// Of each thread that reads: bytes of objects that others are deltas to.
 const DELTA_CACHE: &str = "core.deltaBaseCacheLimit=33554432";
 /// How often to look whether everyone is to stop.
@@ -54,6 +54,11 @@ pub(super) fn fetch(
         cause,
     };
     let (repository, lock) = claim(cache).map_err(at_cache)?;
+    // Somebody else's clone is theirs to tidy up.
+    let worn = match lock {
+        Some(_) => forget_if_worn(cache).map_err(|error| at_cache(error.to_string()))?,
+        None => Vec::new(),
+    };
     let fail = |cause: String| Error::Transport {
         url: url.to_owned(),
         cause: format!("cannot fetch the registry index: {cause}; check --index and the network"),
@@ -65,7 +70,18 @@ pub(super) fn fetch(
         move |interrupted: &AtomicBool| {
             // Let go of when the work ends, even if nobody waits for that any more.
             let _lock = lock;
-            receive(&repository.to_thread_local(), &url, &http, &shown, interrupted)
+            let pack = receive(&repository.to_thread_local(), &url, &http, &shown, interrupted)?;
+            drop(repository);
+            if let Some(pack) = pack {
+                // The same objects make the same pack again. What cannot be removed now is
+                // removed by a later run.
+                let is_other = |path: &PathBuf| path.file_stem() != pack.file_stem();
+                worn.into_iter()
+                    .filter(is_other)
+                    .map(std::fs::remove_file)
+                    .for_each(drop);
+            }
+            Ok(())
         }
     };
     let tick = || shown.counts().into_iter().for_each(watch);
@@ -84,13 +100,14 @@ pub(super) fn fetch(
     Ok((repository, head))
 }
 
+/// Returns the pack that came, if one did.
 fn receive(
     repository: &gix::Repository,
     url: &str,
     http: &Http,
     shown: &Shown,
     interrupted: &AtomicBool,
-) -> Result<(), String> {
+) -> Result<Option<PathBuf>, String> {
     // The `+`: a history that was squashed is an update like any other.
     let spec = format!("+HEAD:{BRANCH}");
     let remote = repository
@@ -118,13 +135,16 @@ fn finish<T: Transport>(
     connection: gix::remote::Connection<'_, '_, '_, T>,
     shown: &Shown,
     stop: &AtomicBool,
-) -> Result<(), String> {
+) -> Result<Option<PathBuf>, String> {
     let fetch = connection
         .prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())
         .map_err(|error| why(&error))?;
     let one = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
     let outcome = fetch.with_shallow(one).receive(shown.counter("fetch"), stop);
-    outcome.map(drop).map_err(|error| why(&error))
+    match outcome.map_err(|error| why(&error))?.status {
+        Status::Change { write_pack_bundle, .. } => Ok(write_pack_bundle.data_path),
+        Status::NoPackReceived { .. } => Ok(None),
+    }
 }
 
 /// Runs `work` on a thread of its own, with a flag that follows `stop`, and `tick` now
