@@ -29,12 +29,16 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     let Some(state) = archive.crate_state(&args.wanted)? else {
         return Err(select::unknown(&archive, &args.wanted)?.into());
     };
-    let (mut held, mut crate_bytes, mut record_bytes) = (Vec::new(), 0u64, 0u64);
+    let (mut held, mut missing, mut crate_bytes, mut record_bytes) = (Vec::new(), 0u64, 0u64, 0u64);
     for release in &state.releases {
-        if let Some(entry) = archive.find(&release.digest)? {
-            crate_bytes += u64::from(entry.crate_bytes);
-            record_bytes += u64::from(entry.record_bytes);
-            held.push(release);
+        match archive.find(&release.digest)? {
+            Some(entry) => {
+                crate_bytes += u64::from(entry.crate_bytes);
+                record_bytes += u64::from(entry.record_bytes);
+                held.push(release);
+            }
+            None if release.absence.is_some() && release.is_current() => missing += 1,
+            None => {}
         }
     }
     held.sort_by(|a, b| a.version.cmp(&b.version));
@@ -44,7 +48,7 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     if args.json {
         let json = json!({
             "name": state.name, "listed": state.current().count(), "held": held.len(), "yanked": yanked,
-            "chosen": chosen, "crate_bytes": crate_bytes, "record_bytes": record_bytes,
+            "missing": missing, "chosen": chosen, "crate_bytes": crate_bytes, "record_bytes": record_bytes,
             "versions": held.iter().map(|release| release.version.as_str()).collect::<Vec<_>>(),
         });
         say!("{json}");
@@ -63,6 +67,12 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     if erased > 0 {
         say!(
             "  erased      {erased} on purpose; `list {} --purged` says why",
+            state.name
+        );
+    }
+    if missing > 0 {
+        say!(
+            "  missing     {missing} upstream: listed there, and not to be had; `list {} --missing` says since when",
             state.name
         );
     }

@@ -71,6 +71,9 @@ pub fn select(archive: &Archive, wanted: &str, which: Which) -> Result<Selected,
         if let Some(purged) = purged(archive, wanted)? {
             return Err(erased(archive, &state.name, &purged)?.into());
         }
+        if let Some(listed) = unheld(archive, &state, wanted)? {
+            return Err(lacking(archive, &state.name, &listed)?.into());
+        }
         return Err(no_match(&state, &current, wanted).into());
     };
     if let Which::Chosen {
@@ -159,6 +162,39 @@ fn erased(archive: &Archive, name: &str, purged: &ReleaseState) -> Result<String
 pub fn erasure(archive: &Archive, purged: &ReleaseState) -> Result<String, cratehold::archive::Error> {
     let (snapshot, reason) = archive.purge_of(purged)?.unwrap_or_default();
     Ok(format!("in {}: {reason}", when(archive, snapshot)?))
+}
+
+/// The release that `wanted` would mean, were it held: one that the registry lists.
+fn unheld(archive: &Archive, state: &CrateState, wanted: &str) -> Result<Option<ReleaseState>, String> {
+    let mut listed = Vec::new();
+    for release in state.current().filter(|release| release.is_listed()) {
+        if archive
+            .find(&release.digest)
+            .map_err(|error| error.to_string())?
+            .is_none()
+        {
+            listed.push(release.clone());
+        }
+    }
+    Ok(pick(&listed, wanted).ok().flatten())
+}
+
+/// That a release is listed and not held, why, and how to get it.
+fn lacking(archive: &Archive, name: &str, listed: &ReleaseState) -> Result<String, cratehold::archive::Error> {
+    let version = &listed.version;
+    let Some(absence) = listed.absence else {
+        return Ok(format!(
+            "{name}@{version} is in the registry but not held: `cratehold sync --crate {name}@={version}` fetches it"
+        ));
+    };
+    let since = when(archive, absence.first)?;
+    let times = match absence.count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    };
+    Ok(format!(
+        "{name}@{version} is in the registry index, but its download server does not have it: missing upstream since {since}, asked {times}; `cratehold list {name} --missing` says when it is asked for next"
+    ))
 }
 
 fn no_match(state: &CrateState, held: &[ReleaseState], wanted: &str) -> String {

@@ -198,4 +198,17 @@ fn what_is_missing_is_listed_with_the_time_of_its_next_asking() {
     let since = line["since_time"].as_u64().unwrap();
     assert!((start..=now()).contains(&since), "{line}");
     assert_eq!(line["next_time"].as_u64().unwrap(), since + DAY);
+    let program = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cratehold"));
+        crate::binary::output(command.arg("-a").arg(folder.path()).args(args))
+    };
+    let (_, told, _) = program(&["info", "gone"]);
+    assert!(told.contains("  missing     1 upstream"), "{told}");
+    let (code, _, told) = program(&["extract", "gone@1.1.0"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.contains("gone@1.1.0 is in the registry index, but its download server does not have it")
+            && told.contains("asked once"),
+        "{told}"
+    );
 }
