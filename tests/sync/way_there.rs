@@ -4,6 +4,7 @@
 use super::*;
 use crate::binary::command;
 use crate::endings::ends;
+use crate::git_repository::{GitRepository, GitServer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -22,8 +23,8 @@ struct Front {
 }
 
 impl Front {
-    /// One whose certificate is for `host`.
-    fn start(registry: &Registry, host: &str) -> Front {
+    /// One of the server at `behind`, whose certificate is for `host`.
+    fn start(behind: u16, host: &str) -> Front {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sync/tls");
         let certificate = folder.join(format!("{host}.pem"));
         let chain = CertificateDer::from_pem_file(&certificate).unwrap();
@@ -35,7 +36,7 @@ impl Front {
             .with_no_client_auth()
             .with_single_cert(vec![chain], key)
             .unwrap();
-        let (config, behind) = (Arc::new(config), registry.port);
+        let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
@@ -53,16 +54,23 @@ impl Front {
 /// Passes one request on, and its answer back.
 fn relay(stream: impl Read + Write, port: u16) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let head = head(&mut stream)?;
+    let (head, body) = message(&mut stream)?;
     let mut behind = BufReader::new(TcpStream::connect(("127.0.0.1", port))?);
-    behind.get_mut().write_all(head.as_bytes())?;
-    let answer = self::head(&mut behind)?;
-    let length = answer.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    behind.read_exact(&mut body)?;
+    behind.get_mut().write_all(&[head.as_bytes(), &body].concat())?;
+    let (answer, body) = message(&mut behind)?;
     let answer = answer.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     stream.get_mut().write_all(&[answer.as_bytes(), &body].concat())?;
     stream.get_mut().flush()
+}
+
+/// A request or an answer: its head, and its body.
+fn message(reader: &mut impl BufRead) -> std::io::Result<(String, Vec<u8>)> {
+    let head = head(reader)?;
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let mut body = vec![0; length.map_or(0, |(_, length)| length.trim().parse().unwrap())];
+    reader.read_exact(&mut body)?;
+    Ok((head, body))
 }
 
 /// The lines up to an empty one.
@@ -110,7 +118,7 @@ fn only_a_certificate_that_is_trusted_will_do() {
     let (registry, folder) = (Registry::start(), tempfile::tempdir().unwrap());
     let archive = folder.path().join("archive");
     let file = registry.publish("way@1.0.0");
-    let front = Front::start(&registry, "localhost");
+    let front = Front::start(registry.port, "localhost");
     let base = format!("https://localhost:{}", front.port);
     let parts = ["no trusted connection", "UnknownIssuer", "SSL_CERT_FILE", "config.json"];
     ends(&mut sync(&archive, &base, &registry), &archive, 1, &parts, &[]);
@@ -120,7 +128,7 @@ fn only_a_certificate_that_is_trusted_will_do() {
     );
 
     // Trusted, but somebody else's.
-    let other = Front::start(&registry, "other.test");
+    let other = Front::start(registry.port, "other.test");
     let mut wrong = sync(&archive, &format!("https://localhost:{}", other.port), &registry);
     wrong.env("SSL_CERT_FILE", &other.certificate);
     ends(&mut wrong, &archive, 1, &["no trusted connection", "other.test"], &[]);
@@ -143,6 +151,42 @@ fn only_a_certificate_that_is_trusted_will_do() {
     let mut good = sync(&archive, &base, &registry);
     good.env("SSL_CERT_FILE", &front.certificate);
     ends(&mut good, &archive, 0, &["1 downloaded"], &[&file]);
+}
+
+/// As the real ones are: a git registry index behind TLS.
+#[test]
+fn a_git_index_is_fetched_over_tls() {
+    let (registry, folder) = (Registry::start(), tempfile::tempdir().unwrap());
+    let archive = folder.path().join("archive");
+    let file = registry.publish("way@1.0.0");
+    let mut git = GitRepository::new(&folder.path().join("index.git"), &registry);
+    git.take(&registry, "way");
+    git.commit("first");
+    let front = Front::start(GitServer::start(folder.path()).port, "localhost");
+    let index = format!("https://localhost:{}/index.git", front.port);
+    let all = || {
+        let mut all = Command::new(env!("CARGO_BIN_EXE_cratehold"));
+        all.args(["--archive".as_ref(), archive.as_os_str()]);
+        all.args(["sync", "--all", "--index", &index, "--timeout", "5"]);
+        all.env_remove("SSL_CERT_DIR");
+        all
+    };
+    let mut stranger = all();
+    stranger.env_remove("SSL_CERT_FILE");
+    ends(
+        &mut stranger,
+        &archive,
+        1,
+        &["cannot fetch the registry index", "UnknownIssuer"],
+        &[],
+    );
+    let mut known = all();
+    known.env("SSL_CERT_FILE", &front.certificate);
+    ends(&mut known, &archive, 0, &["1 downloaded"], &[&file]);
+    assert!(
+        folder.path().join("archive.index/HEAD").exists(),
+        "a bare clone beside the archive"
+    );
 }
 
 /// A proxy that knows where every host is: at one port here.
