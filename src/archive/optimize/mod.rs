@@ -6,7 +6,9 @@
 //! note [R 5.15] of which shelf and with which settings it was made. A shelf is one
 //! commit; what a run that was killed had written of the next one is used again.
 
+mod candidates;
 mod destination;
+mod measure;
 mod plan;
 mod seed;
 mod shelf;
@@ -32,7 +34,7 @@ use work::{Line, Planned};
 
 /// How shelves are planned: changes whenever the same crate files and settings would give
 /// other packs.
-const PLANNING: u32 = 1;
+const PLANNING: u32 = 2;
 
 /// How to optimize.
 pub struct OptimizeOptions<'a> {

@@ -3,6 +3,8 @@
 //! The plan depends on the crate files and the settings alone, not on how or where they
 //! are stored now, nor on the number of threads.
 
+use super::candidates::candidates;
+use super::measure::{Costs, Scales};
 use super::seed::{self, Seed};
 use super::shelf::Member;
 use super::sketch::{Sampling, Sketch};
@@ -10,23 +12,16 @@ use super::source::{Source, remake};
 use super::tree::{self, ChainBudget, Edge, Forest, Node};
 use crate::archive::Error;
 use crate::ids::Digest;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// A member is thought of as base for so many of its crate before it, and behind it.
-const NEIGHBOURS: usize = 3;
-/// And for so many that look most alike, of its own crate and of others.
-const ALIKE: usize = 8;
-/// Of a crate's versions so many on each side are looked at for that.
-const ALIKE_REACH: usize = 512;
-/// By how many of so many smallest hashes they share.
-const HASHES: usize = 64;
-/// A piece that more members have tells nothing of families.
-const MAX_SHARING: usize = 48;
-/// What a record costs whatever is in it: its metadata, about.
-const RECORD_BYTES: u64 = 200;
-/// Content that is new in other ways is told a little shorter for a base than without.
-pub(super) const ALONE_PERCENT: u64 = 103;
+/// What a base costs in a record's metadata: its digest, about.
+const BASE_BYTES: u64 = 33;
+/// What a seed's record takes beside its frame, about.
+const SEED_RECORD_BYTES: u64 = 100;
+/// A member that takes less than this part of what it takes alone is not measured beside the
+/// seed.
+const NEEDS_SEED: u64 = 4;
 
 /// What a member is stored against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +65,7 @@ pub(super) struct Looked {
     pub is_tar: bool,
 }
 
-/// Plans the shelf of `members`.
+/// Plans the shelf of `members`; none if it was asked to end.
 ///
 /// # Errors
 /// When a member cannot be read.
@@ -79,10 +74,14 @@ pub(super) fn plan(
     members: Vec<Member>,
     shelf: Digest,
     budget: ChainBudget,
-    threads: usize,
-) -> Result<Plan, Error> {
-    let looked = look(source, &members, threads)?;
-    let mut nodes = nodes(&members, &looked);
+    scales: Scales<'_>,
+) -> Result<Option<Plan>, Error> {
+    let looked = look(source, &members, scales.threads)?;
+    let bases = candidates(&members, &looked);
+    let Some(costs) = scales.costs(&members, &bases)? else {
+        return Ok(None);
+    };
+    let mut nodes = nodes(&looked, &bases, &costs);
     let without = tree::grow(&nodes, budget);
     let key = |node: usize| members[node].release.name.key();
     let is_first = |node: usize| without.bases[node].is_none_or(|base| key(base) != key(node));
@@ -92,15 +91,21 @@ pub(super) fn plan(
     let (mut forest, mut seeds) = (without, Vec::new());
     if let Some(seed) = seed::make(source, &members, &looked, &roots)? {
         let seed_node = nodes.len();
-        for (node, look) in nodes.iter_mut().zip(&looked) {
-            if look.is_tar {
-                let cost = seed.cost_of(&look.sketch) + RECORD_BYTES;
-                node.edges.push(Edge { base: seed_node, cost });
-            }
+        let needs = |node: usize| looked[node].is_tar && forest.costs[node] * NEEDS_SEED > nodes[node].alone;
+        let Some(against) = scales.against(&members, &seed.content, &needs)? else {
+            return Ok(None);
+        };
+        let alone = scales.alone(&seed.content)?;
+        for (node, cost) in nodes.iter_mut().zip(against) {
+            let edge = |cost| Edge {
+                base: seed_node,
+                cost: cost + BASE_BYTES,
+            };
+            node.edges.extend(cost.map(edge));
         }
         nodes.push(Node {
             content_bytes: seed.content.len() as u64,
-            alone: seed.sketch.bytes() + RECORD_BYTES,
+            alone: alone + SEED_RECORD_BYTES,
             edges: Vec::new(),
             is_base: true,
         });
@@ -111,12 +116,12 @@ pub(super) fn plan(
         }
     }
     let steps = steps(&forest, &nodes, members.len());
-    Ok(Plan {
+    Ok(Some(Plan {
         members,
         shelf,
         seeds,
         steps,
-    })
+    }))
 }
 
 /// Reads every member once.
@@ -158,103 +163,20 @@ fn look(source: Source<'_>, members: &[Member], threads: usize) -> Result<Vec<Lo
 }
 
 /// The members with what could be their bases.
-fn nodes(members: &[Member], looked: &[Looked]) -> Vec<Node> {
-    let keys: Vec<String> = members.iter().map(|member| member.release.name.key()).collect();
-    let mut candidates: Vec<Vec<usize>> = vec![Vec::new(); members.len()];
-    let mut start = 0;
-    while start < members.len() {
-        let end = (start..members.len())
-            .find(|&at| keys[at] != keys[start])
-            .unwrap_or(members.len());
-        for (node, bases) in (start..end).zip(&mut candidates[start..end]) {
-            bases.extend(node.saturating_sub(NEIGHBOURS).max(start)..(node + NEIGHBOURS + 1).min(end));
-            bases.extend(previous_of_line(members, start, node));
-            let from = node.saturating_sub(ALIKE_REACH).max(start);
-            let reach = from..(node + ALIKE_REACH + 1).min(end);
-            bases.extend(most_alike(looked, node, reach));
-        }
-        start = end;
-    }
-    for (node, others) in of_other_crates(&keys, looked).into_iter().enumerate() {
-        candidates[node].extend(others);
-    }
-    let node = |(node, mut bases): (usize, Vec<usize>)| {
-        let look = &looked[node];
-        bases.sort_unstable();
-        bases.dedup();
-        bases.retain(|&base| base != node && looked[base].is_tar);
-        let edge = |base: usize| Edge {
+fn nodes(looked: &[Looked], bases: &[Vec<usize>], costs: &[Costs]) -> Vec<Node> {
+    let of = |((look, bases), costs): ((&Looked, &Vec<usize>), &Costs)| {
+        let edge = |(&base, cost): (&usize, &u64)| Edge {
             base,
-            cost: look.sketch.bytes_beside(&looked[base].sketch) + RECORD_BYTES,
+            cost: cost + BASE_BYTES,
         };
         Node {
             content_bytes: look.content_bytes,
-            alone: look.sketch.bytes() * ALONE_PERCENT / 100 + RECORD_BYTES,
-            edges: if look.is_tar {
-                bases.into_iter().map(edge).collect()
-            } else {
-                Vec::new()
-            },
+            alone: costs.alone,
+            edges: bases.iter().zip(&costs.against).map(edge).collect(),
             is_base: look.is_tar,
         }
     };
-    candidates.into_iter().enumerate().map(node).collect()
-}
-
-/// The version before this one with the same two first numbers.
-fn previous_of_line(members: &[Member], start: usize, node: usize) -> Option<usize> {
-    let line = |at: usize| {
-        let version = members[at].release.version.semver();
-        (version.major, version.minor)
-    };
-    (start..node).rev().find(|&before| line(before) == line(node))
-}
-
-/// Those in `reach` that share most of their smallest hashes with `node`.
-fn most_alike(looked: &[Looked], node: usize, reach: std::ops::Range<usize>) -> Vec<usize> {
-    let own: Vec<u64> = looked[node].sketch.smallest(HASHES).collect();
-    let shared = |other: usize| {
-        let mut theirs = looked[other].sketch.smallest(HASHES).peekable();
-        own.iter()
-            .filter(|hash| {
-                while theirs.next_if(|their| their < *hash).is_some() {}
-                theirs.peek() == Some(hash)
-            })
-            .count()
-    };
-    let mut others: Vec<(usize, usize)> = reach
-        .filter(|&other| other != node)
-        .map(|other| (shared(other), other))
-        .filter(|(shared, _)| *shared > 0)
-        .collect();
-    others.sort_by_key(|&(shared, other)| (std::cmp::Reverse(shared), other.abs_diff(node), other));
-    others.truncate(ALIKE);
-    others.into_iter().map(|(_, other)| other).collect()
-}
-
-/// For each member those of other crates that share most of their smallest hashes.
-fn of_other_crates(keys: &[String], looked: &[Looked]) -> Vec<Vec<usize>> {
-    let mut having: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (node, look) in looked.iter().enumerate().filter(|(_, look)| look.is_tar) {
-        for hash in look.sketch.smallest(HASHES) {
-            having.entry(hash).or_default().push(node);
-        }
-    }
-    let mut shared: Vec<BTreeMap<usize, usize>> = vec![BTreeMap::new(); looked.len()];
-    for nodes in having.values().filter(|nodes| nodes.len() <= MAX_SHARING) {
-        for &node in nodes {
-            for &other in nodes.iter().filter(|&&other| keys[other] != keys[node]) {
-                *shared[node].entry(other).or_default() += 1;
-            }
-        }
-    }
-    let best = |shared: BTreeMap<usize, usize>| {
-        let mut others: Vec<(usize, usize)> = shared.into_iter().map(|(other, count)| (count, other)).collect();
-        others.sort_by_key(|&(count, other)| (std::cmp::Reverse(count), other));
-        others.truncate(ALIKE);
-        others.into_iter().map(|(_, other)| other).collect()
-    };
-    shared.into_iter().map(best).collect()
+    looked.iter().zip(bases).zip(costs).map(of).collect()
 }
 
 /// The forest as steps; nodes from `members` on are seeds, which are stored before all.

@@ -7,7 +7,6 @@
 
 use super::plan::Looked;
 use super::shelf::Member;
-use super::sketch::Sketch;
 use super::source::{Source, remake};
 use crate::archive::Error;
 use crate::ids::Digest;
@@ -20,25 +19,14 @@ const SEED_BYTES: u64 = 1 << 20;
 const SHARE: u64 = 4;
 /// For fewer crates without a base of their own there is no seed.
 const MIN_ROOTS: usize = 6;
-/// Even what is new is told so much shorter beside a seed. (Measured on small first
-/// versions beside 1 MiB of others: a tenth.)
-const NEW_PERCENT: u64 = 92;
 
 /// A seed of a plan.
 #[derive(Debug)]
 pub(super) struct Seed {
     pub digest: Digest,
     pub content: Arc<Vec<u8>>,
-    pub sketch: Sketch,
     /// The crate files that its content came from.
     pub sources: Vec<Digest>,
-}
-
-impl Seed {
-    /// What a content costs against the seed, about.
-    pub fn cost_of(&self, content: &Sketch) -> u64 {
-        content.bytes_beside(&self.sketch) * NEW_PERCENT / 100
-    }
 }
 
 /// A seed for those of `roots` that are not too large, if there are enough.
@@ -94,7 +82,6 @@ pub(super) fn make(
     }
     Ok(Some(Seed {
         digest: Digest::of(&content),
-        sketch: Sketch::union(sources.iter().map(|&root| &looked[root].sketch)),
         sources: sources.iter().map(|&root| members[root].digest).collect(),
         content: Arc::new(content),
     }))

@@ -77,18 +77,6 @@ impl Sketch {
         Sketch { pieces, shift }
     }
 
-    /// All pieces of several sketches.
-    pub fn union<'a>(sketches: impl IntoIterator<Item = &'a Sketch>) -> Sketch {
-        let mut all = Sketch::default();
-        for sketch in sketches {
-            all.shift = sketch.shift;
-            all.pieces.extend_from_slice(&sketch.pieces);
-        }
-        all.pieces.sort_unstable();
-        all.pieces.dedup();
-        all
-    }
-
     /// Bytes of different pieces.
     pub fn bytes(&self) -> u64 {
         self.scaled(self.pieces.iter().map(|(_, bytes)| u64::from(*bytes)).sum())

@@ -45,9 +45,14 @@ fn crate_file(release: &str) -> (Release, Vec<u8>) {
     }
     let mut licence = prose(4242, 60);
     licence.append(&mut lines);
-    let text = licence.join("\n");
+    let file = packed(&release, &licence.join("\n"));
+    (release, file)
+}
+
+/// The crate file of a release with `text` as its only source.
+fn packed(release: &Release, text: &str) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
-    for (path, text) in [("Cargo.toml", "[package]\n"), ("src/lib.rs", &text)] {
+    for (path, text) in [("Cargo.toml", "[package]\n"), ("src/lib.rs", text)] {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
@@ -63,7 +68,7 @@ fn crate_file(release: &str) -> (Release, Vec<u8>) {
         header: gzip,
         trailer,
     };
-    (release, redo(&tar, &recipe))
+    redo(&tar, &recipe)
 }
 
 /// Ten crates with four versions each.
@@ -158,6 +163,27 @@ fn the_same_crate_files_become_the_same_packs() {
 }
 
 #[test]
+fn small_changes_everywhere_hide_no_base() {
+    let version = |minor: usize| {
+        let release: Release = format!("dense@1.{minor}.0").parse().unwrap();
+        // Another end to every line: no piece is the same, and nearly all of the text is.
+        let lines = prose(11, 600).into_iter().map(|line| format!("{line} // {minor}\n"));
+        let file = packed(&release, &lines.collect::<String>());
+        (release, file)
+    };
+    let files: Vec<_> = (0..3).map(version).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let writer = filled(folder.path(), &files, 3);
+    writer.optimize(&options(2)).unwrap();
+    let archive = writer.with_archive(Archive::clone);
+    check(&archive, &files);
+    let entries = archive.entries().unwrap();
+    let blobs = entries.iter().filter(|entry| entry.kind == EntryKind::Blob);
+    let bases = blobs.filter(|entry| archive.record(entry).unwrap().base.is_some());
+    assert_eq!(bases.count(), 2);
+}
+
+#[test]
 fn what_is_done_is_not_done_again_and_what_is_new_is() {
     let mut files = crate_files();
     let folder = tempfile::tempdir().unwrap();
@@ -203,12 +229,11 @@ fn a_run_that_was_stopped_is_gone_on_with() {
     let mut spared = 0;
     for records in [5, 10, 20, usize::MAX] {
         let writer = Writer::open(folder).unwrap();
-        let asked = AtomicUsize::new(0);
-        // Asked before each record, and by the thread that plans.
-        let stop = || asked.fetch_add(1, Ordering::Relaxed) > records;
+        let written = AtomicUsize::new(0);
         let report = writer
             .optimize(&OptimizeOptions {
-                stop: &stop,
+                stop: &|| written.load(Ordering::Relaxed) > records,
+                progress: &|_, _| _ = written.fetch_add(1, Ordering::Relaxed),
                 ..options(2)
             })
             .unwrap();
@@ -338,10 +363,10 @@ fn another_folder_gets_the_same_and_this_one_stays_as_it_is() {
     let archive = writer.with_archive(Archive::clone);
     let (root, before) = (archive.root().unwrap().hash, packs(&archive));
     // Stopped at first, so that there is something to go on from.
-    let asked = AtomicUsize::new(0);
-    let stop = || asked.fetch_add(1, Ordering::Relaxed) > 10;
+    let written = AtomicUsize::new(0);
     let stopped = OptimizeOptions {
-        stop: &stop,
+        stop: &|| written.load(Ordering::Relaxed) > 10,
+        progress: &|_, _| _ = written.fetch_add(1, Ordering::Relaxed),
         ..options(2)
     };
     assert!(optimize_to(&archive, &to, &stopped).unwrap().stopped);

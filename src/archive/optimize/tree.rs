@@ -1,7 +1,7 @@
 //! Which content is compressed against which: the cheapest forest of bases within the
 //! chain budget. Pure.
 //!
-//! Costs are estimates in bytes. A base must not be reached from itself, and no chain may
+//! Costs are in bytes, about. A base must not be reached from itself, and no chain may
 //! cost more to decode than the budget allows; both make the exact optimum hard to find,
 //! so several forests are grown and each is improved, one better base at a time, until
 //! none is left. The same input gives the same forest everywhere.
@@ -49,6 +49,8 @@ pub(super) struct Edge {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Forest {
     pub bases: Vec<Option<usize>>,
+    /// What each node costs so.
+    pub costs: Vec<u64>,
     pub order: Vec<usize>,
     pub cost: u64,
 }
@@ -73,6 +75,7 @@ pub(super) fn grow(nodes: &[Node], budget: ChainBudget) -> Forest {
     best.map_or_else(
         || Forest {
             bases: Vec::new(),
+            costs: Vec::new(),
             order: Vec::new(),
             cost: 0,
         },
@@ -80,6 +83,7 @@ pub(super) fn grow(nodes: &[Node], budget: ChainBudget) -> Forest {
             order: grown.order(),
             cost: grown.cost(),
             bases: grown.base,
+            costs: grown.costs,
         },
     )
 }

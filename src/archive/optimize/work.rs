@@ -3,6 +3,7 @@
 //! Memory is bounded by permits, which are taken in the order in which records will be
 //! written; so whoever waits for a record waits for one that is under way.
 
+use super::measure::Scales;
 use super::plan::{Plan, PlannedBase, Step, plan};
 use super::shelf::{Listing, shelf_id};
 use super::source::{Contents, Source};
@@ -124,10 +125,11 @@ pub(super) fn run<T>(
             });
         }
         drop((jobs, made_in));
-        let (halt_ref, budget_ref) = (&halt, &budget);
+        let (halt_ref, budget_ref, contents_ref) = (&halt, &budget, &contents);
         scope.spawn(move || {
             let feed = Feed {
                 source,
+                contents: contents_ref,
                 plans: plans_in,
                 jobs: jobs_in,
                 budget: budget_ref,
@@ -152,6 +154,7 @@ pub(super) fn run<T>(
 
 struct Feed<'a> {
     source: Source<'a>,
+    contents: &'a Contents<'a>,
     plans: Sender<Result<Planned, Error>>,
     jobs: Sender<Job>,
     budget: &'a Arc<Budget>,
@@ -169,20 +172,29 @@ impl Feed<'_> {
         threads: usize,
     ) {
         let settings = settings_of(options);
+        let ended = || self.halt.load(Ordering::Relaxed) || (options.stop)();
         for crates in shelves {
-            if self.halt.load(Ordering::Relaxed) || (options.stop)() {
+            if ended() {
                 return;
             }
             let members = listing.members(crates.clone());
             let shelf = shelf_id(&members, &settings);
+            let scales = Scales {
+                contents: self.contents,
+                budget: self.budget,
+                threads,
+                ended: &ended,
+            };
             let planned = match is_done(&members, &shelf) {
                 Ok(true) => Ok(Planned::Done {
                     crate_bytes: listing.crate_bytes(crates.clone()),
                     shelf,
                 }),
-                Ok(false) => {
-                    plan(self.source, members, shelf, options.chain, threads).map(|plan| Planned::Make(Arc::new(plan)))
-                }
+                Ok(false) => match plan(self.source, members, shelf, options.chain, scales) {
+                    Ok(None) => return,
+                    Ok(Some(plan)) => Ok(Planned::Make(Arc::new(plan))),
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             };
             let made = match &planned {
@@ -228,7 +240,7 @@ impl Feed<'_> {
 
 /// What making a record takes in memory: contents, frame, and zstd's tables, which at high
 /// levels are twelve bytes for each byte of the window, up to 640 MiB.
-fn work_bytes(content_bytes: u64, base_bytes: u64, level: i32) -> u64 {
+pub(super) fn work_bytes(content_bytes: u64, base_bytes: u64, level: i32) -> u64 {
     const MOST_TABLE_BYTES: u64 = 640 << 20;
     let window_bytes = (content_bytes + base_bytes).next_power_of_two();
     let tables = if level < 10 { window_bytes } else { 12 * window_bytes };
