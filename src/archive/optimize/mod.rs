@@ -6,6 +6,7 @@
 //! note [R 5.15] of which shelf and with which settings it was made. A shelf is one
 //! commit; what a run that was killed had written of the next one is used again.
 
+mod arborescence;
 mod candidates;
 mod destination;
 mod measure;

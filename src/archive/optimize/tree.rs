@@ -3,8 +3,11 @@
 //!
 //! Costs are in bytes, about. A base must not be reached from itself, and no chain may
 //! cost more to decode than the budget allows; both make the exact optimum hard to find,
-//! so several forests are grown and each is improved, one better base at a time, until
-//! none is left. The same input gives the same forest everywhere.
+//! so several forests are grown, one of them from the optimum without a budget, and each is
+//! improved, one better base at a time, until none is left. The same input gives the same
+//! forest everywhere.
+
+use super::arborescence::{self, Choice};
 
 /// What a chain may cost. [R 11.1]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,15 +66,22 @@ pub(super) fn grow(nodes: &[Node], budget: ChainBudget) -> Forest {
     // What is large and whole first: the others are then told from it.
     let mut largest = ascending.clone();
     largest.sort_by_key(|&node| (std::cmp::Reverse(nodes[node].alone), node));
-    let forests = [ascending, descending, largest].map(|order| {
-        let mut grown = Grown::new(nodes, budget);
-        for node in order {
-            grown.place(node);
-        }
+    let mut forests: Vec<Grown<'_>> = [ascending, descending, largest]
+        .into_iter()
+        .map(|order| {
+            let mut grown = Grown::new(nodes, budget);
+            for node in order {
+                grown.place(node);
+            }
+            grown
+        })
+        .collect();
+    forests.push(Grown::cheapest(nodes, budget));
+    let improved = forests.into_iter().map(|mut grown| {
         grown.improve();
         grown
     });
-    let best = forests.into_iter().min_by_key(Grown::cost);
+    let best = improved.min_by_key(Grown::cost);
     best.map_or_else(
         || Forest {
             bases: Vec::new(),
@@ -111,6 +121,47 @@ impl<'a> Grown<'a> {
             chain_bytes: nodes.iter().map(|node| node.content_bytes).collect(),
             depth: vec![0; nodes.len()],
         }
+    }
+
+    /// The cheapest forest without a budget, but for the bases that it does not allow.
+    fn cheapest(nodes: &'a [Node], budget: ChainBudget) -> Grown<'a> {
+        let mut choices: Vec<Choice> = Vec::new();
+        for (node, of) in nodes.iter().enumerate() {
+            choices.push(Choice {
+                node,
+                base: None,
+                cost: of.alone,
+            });
+            let edges = of.edges.iter().filter(|edge| nodes[edge.base].is_base);
+            choices.extend(edges.map(|edge| Choice {
+                node,
+                base: Some(edge.base),
+                cost: edge.cost,
+            }));
+        }
+        let mut grown = Grown::new(nodes, budget);
+        let taken = arborescence::cheapest(nodes.len(), &choices);
+        // From the roots on, so that each chain is known when something is put on it.
+        let mut above: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+        let mut todo = Vec::new();
+        for node in (0..nodes.len()).rev() {
+            match choices[taken[node]].base {
+                Some(base) => above[base].push(node),
+                None => todo.push(node),
+            }
+        }
+        while let Some(node) = todo.pop() {
+            let Choice { base, cost, .. } = choices[taken[node]];
+            match base {
+                Some(base) if grown.is_possible(node, base) => {
+                    grown.placed[node] = true;
+                    grown.rebase(node, base, cost);
+                }
+                _ => grown.place(node),
+            }
+            todo.extend(&above[node]);
+        }
+        grown
     }
 
     fn cost(&self) -> u64 {
