@@ -2,7 +2,7 @@
 
 use super::BundleError;
 use crate::archive::{Archive, Error};
-use crate::format::bundle::VolumeHeader;
+use crate::format::bundle::{Link, VolumeHeader};
 use crate::format::manifest::Transaction;
 use crate::ids::Digest;
 
@@ -91,6 +91,31 @@ impl Here {
             false => Err(earlier),
         }
     }
+
+    /// As it will be when the bundle has been taken in; how many transactions are new.
+    pub(super) fn advance(&mut self, header: &VolumeHeader, standing: Standing) -> u64 {
+        let known = self.transactions.len();
+        if let Standing::Before(after) = standing {
+            let new = header.chain.iter().filter(|link| link.generation > after);
+            self.transactions.extend(new.map(made));
+        }
+        self.generation = self.generation.max(header.generation);
+        (self.transactions.len() - known) as u64
+    }
+}
+
+/// As much of a transaction as a header tells.
+fn made(link: &Link) -> Transaction {
+    Transaction {
+        generation: link.generation,
+        parent: [0; 32],
+        time: 0,
+        registry: String::new(),
+        cursor: String::new(),
+        source: String::new(),
+        event_count: 0,
+        hash: link.hash,
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +123,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
     use super::*;
-    use crate::format::bundle::Link;
 
     fn link(generation: u64) -> Link {
         Link {

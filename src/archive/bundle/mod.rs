@@ -4,7 +4,10 @@
 
 mod apply;
 mod error;
+mod given;
+mod land;
 mod lineage;
+mod marks;
 mod plan;
 mod take_in;
 mod volume;
