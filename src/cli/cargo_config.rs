@@ -2,12 +2,15 @@
 
 use super::CommandResult;
 use cratehold::archive::Archive;
-use cratehold::offer::{CargoSource, cargo_config};
+use cratehold::offer::{CargoSource, cargo_config, registry_base};
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Where `serve` listens when nothing else is said.
 const SERVE_URL: &str = "http://127.0.0.1:8080";
+/// Where a static registry is taken to be when nothing else is said: as Python's file
+/// server has it.
+pub const FILE_SERVER_URL: &str = "http://127.0.0.1:8000";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -15,7 +18,7 @@ pub struct Args {
     #[arg(long = "for", value_enum, value_name = "KIND")]
     kind: Kind,
     /// The address of a server or static registry, or the folder of an export.
-    #[arg(value_name = "PATH|URL", required_if_eq_any([("kind", "local-registry"), ("kind", "vendor"), ("kind", "registry")]))]
+    #[arg(value_name = "PATH|URL", required_if_eq_any([("kind", "local-registry"), ("kind", "vendor")]))]
     place: Option<String>,
 }
 
@@ -27,7 +30,8 @@ pub enum Kind {
     LocalRegistry,
     /// An `export --format vendor`.
     Vendor,
-    /// An `export --format registry`, by the address that it is served at.
+    /// An `export --format registry`, by its folder, or the address that it is served at;
+    /// by default one on this machine.
     Registry,
 }
 
@@ -37,10 +41,20 @@ pub fn run(folder: Option<&Path>, args: Args) -> CommandResult {
         Some(folder) => Archive::open(folder)?.known_registry()?,
         None => None,
     };
-    let place = args.place.as_deref().unwrap_or(SERVE_URL);
-    let lines = lines(args.kind, place, registry.as_deref())?;
+    let place = match (args.kind, args.place.as_deref()) {
+        (Kind::Registry, Some(folder)) if Path::new(folder).is_dir() => registry_url(Path::new(folder)),
+        (_, Some(place)) => place.to_owned(),
+        (Kind::Registry, None) => FILE_SERVER_URL.to_owned(),
+        (_, None) => SERVE_URL.to_owned(),
+    };
+    let lines = lines(args.kind, &place, registry.as_deref())?;
     print!("{lines}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The address that the static registry in `folder` was made for, or is to be.
+pub fn registry_url(folder: &Path) -> String {
+    registry_base(folder).unwrap_or_else(|| FILE_SERVER_URL.to_owned())
 }
 
 /// The lines for an export or server of this kind at `place`.

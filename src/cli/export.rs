@@ -39,8 +39,10 @@ pub struct Args {
     /// For `crates`: where the files lie.
     #[arg(long, value_enum, default_value_t = LayoutName::Flat)]
     layout: LayoutName,
-    /// For `registry`: the address that DEST will have, such as http://HOST/mirror.
-    #[arg(long, value_name = "URL", value_parser = parse_url, required_if_eq("format", "registry"))]
+    /// For `registry`: the address that DEST will have, such as http://HOST/mirror; cargo
+    /// takes no other than whole ones. Without this the one that DEST was made for before,
+    /// or else http://127.0.0.1:8000, where `python3 -m http.server` serves.
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
     dl_base: Option<String>,
     /// For `registry`: what crate files are called. By checksum for servers that take
     /// the `+` in some versions for a space.
@@ -89,6 +91,12 @@ fn parse_url(text: &str) -> Result<String, String> {
 }
 
 impl Args {
+    /// The address of a static registry.
+    fn base_url(&self) -> String {
+        let given = self.dl_base.clone();
+        given.unwrap_or_else(|| cargo_config::registry_url(&self.to))
+    }
+
     fn format(&self) -> offer::Format {
         match self.format {
             Format::LocalRegistry => offer::Format::LocalRegistry,
@@ -101,7 +109,7 @@ impl Args {
                 LayoutName::Panamax => Layout::Panamax,
             }),
             Format::Registry => offer::Format::Registry {
-                base_url: self.dl_base.clone().unwrap_or_default(),
+                base_url: self.base_url(),
                 names: match self.names {
                     NameBy::Release => FileNames::Release,
                     NameBy::Sha256 => FileNames::Sha256,
@@ -118,8 +126,8 @@ impl Args {
             Format::Registry => cargo_config::Kind::Registry,
             Format::Crates => return Ok(None),
         };
-        let place = match &self.dl_base {
-            Some(url) if self.format == Format::Registry => url.clone(),
+        let place = match self.format {
+            Format::Registry => self.base_url(),
             _ => self.to.to_string_lossy().into_owned(),
         };
         let registry = archive.known_registry()?;
@@ -163,6 +171,13 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
     if let Some(config) = config.filter(|_| !args.json && report.written + report.kept > 0) {
         let config = config.trim_end();
         say!("\nfor cargo to build from it, and from nothing else, in .cargo/config.toml:\n\n{config}");
+        if args.format == Format::Registry && args.base_url() == cargo_config::FILE_SERVER_URL {
+            let to = std::path::absolute(&args.to)?;
+            say!(
+                "\nto serve it to this machine, with any file server, such as:\n\npython3 -m http.server --bind 127.0.0.1 --directory \"{}\" 8000",
+                to.display()
+            );
+        }
     }
     Ok(match report.failures.is_empty() {
         true => ExitCode::SUCCESS,

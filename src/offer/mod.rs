@@ -11,6 +11,6 @@ mod made;
 
 pub use cargo_config::{CargoSource, cargo_config};
 pub use choose::{Chosen, ChosenRelease, choose};
-pub use export::{ExportError, ExportOptions, ExportReport, FileNames, Format, Layout, export};
+pub use export::{ExportError, ExportOptions, ExportReport, FileNames, Format, Layout, export, registry_base};
 pub use index::{IndexFile, Offer, View, config_json};
 pub use made::made_line;

@@ -283,12 +283,55 @@ fn the_command_says_what_it_did_and_what_is_missing() {
     assert!(world.path("v/leaf/Cargo.toml").exists());
 }
 
+/// Cargo wants a whole address: that of a file server on this machine until another is
+/// named, which is then kept.
+#[test]
+fn a_static_registry_has_an_address_that_need_not_be_named() {
+    let world = World::stocked();
+    let export = ["export", "--format", "registry", "r", "--crate", "leaf"];
+    let dl = |world: &World| {
+        let config = std::fs::read(world.path("r/index/config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        config["dl"].as_str().unwrap().to_owned()
+    };
+    let (code, stdout, stderr) = command(&world, &export);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        dl(&world).starts_with("http://127.0.0.1:8000/crates/{"),
+        "{}",
+        dl(&world)
+    );
+    let lines = "registry = \"sparse+http://127.0.0.1:8000/index/\"";
+    assert!(
+        stdout.contains(lines) && stdout.contains("python3 -m http.server"),
+        "{stdout}"
+    );
+    for args in [
+        &["cargo-config", "--for", "registry"][..],
+        &["cargo-config", "--for", "registry", "r"],
+    ] {
+        assert!(command(&world, args).1.contains(lines), "{args:?}");
+    }
+    let moved = [&export[..], &["--dl-base", "http://h.test/mirror/"]].concat();
+    let (code, stdout, _) = command(&world, &moved);
+    assert!(code == Some(0) && !stdout.contains("python3"), "{stdout}");
+    for _ in 0..2 {
+        assert!(
+            dl(&world).starts_with("http://h.test/mirror/crates/{"),
+            "{}",
+            dl(&world)
+        );
+        let (_, stdout, _) = command(&world, &["cargo-config", "--for", "registry", "r"]);
+        assert!(stdout.contains("sparse+http://h.test/mirror/index/"), "{stdout}");
+        command(&world, &export);
+    }
+}
+
 #[test]
 fn wrong_command_lines_are_told_apart() {
     let world = World::stocked();
     for (args, part) in [
         (vec!["export", "--format", "vendor", "v"], "required"),
-        (vec!["export", "--format", "registry", "r", "--all"], "--dl-base"),
         (
             vec!["export", "--format", "registry", "r", "--all", "--dl-base", "ftp://x"],
             "http://",

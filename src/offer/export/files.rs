@@ -1,4 +1,5 @@
-//! The folder of an export: whether it may be written to, and writing whole files only.
+//! The folder of an export: whether it may be written to, and giving names only to what is
+//! whole, and on the medium. A crash leaves an export that the same command goes on with.
 
 use super::{ExportError, Format, Layout};
 use crate::ids::Digest;
@@ -6,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Where things are put together before they get their names.
 const PART: &str = ".cratehold-part";
@@ -17,6 +19,8 @@ const JUNK: [&str; 3] = ["lost+found", "System Volume Information", "$RECYCLE.BI
 pub(super) struct Folder {
     root: PathBuf,
     index: bool,
+    /// What is whole, and the names that it is to have.
+    ready: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
 
 impl Folder {
@@ -43,7 +47,11 @@ impl Folder {
         // An absolute path is what cargo's configuration needs, and what errors should name.
         let root = std::path::absolute(root).map_err(ExportError::io(root))?;
         let index = matches!(format, Format::LocalRegistry | Format::Registry { .. });
-        let folder = Folder { root, index };
+        let folder = Folder {
+            root,
+            index,
+            ready: Mutex::default(),
+        };
         folder.remove_parts()?;
         Ok(folder)
     }
@@ -63,19 +71,39 @@ impl Folder {
         self.root.join(PART).join(name)
     }
 
-    /// Writes a whole file: whoever looks finds what was there before, or all of this.
+    /// Writes a whole file, which [`Folder::publish`] gives its name.
     pub fn put(&self, place: &str, bytes: &[u8]) -> Result<(), ExportError> {
-        let path = self.at(place);
-        // Like the file itself, so that it is on the same drive and nobody else's.
         let part = self.part(&Digest::of(place.as_bytes()).to_string()[..32]);
-        self.put_at(&part, &path, bytes)
+        make_parent(&part)?;
+        fs::write(&part, bytes).map_err(ExportError::io(&part))?;
+        self.is_ready(part, place);
+        Ok(())
     }
 
-    fn put_at(&self, part: &Path, path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-        make_parent(part)?;
-        fs::write(part, bytes).map_err(ExportError::io(part))?;
-        make_parent(path)?;
-        fs::rename(part, path).map_err(ExportError::io(path))
+    /// `part` is whole: a file or a tree that is to be at `place`.
+    pub fn is_ready(&self, part: PathBuf, place: &str) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.push((part, self.at(place)));
+    }
+
+    /// Puts what is whole on the medium and then in its place: whoever looks, even after a
+    /// crash, finds what was there before, or all of it.
+    pub fn publish(&self) -> Result<(), ExportError> {
+        let ready = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let parts = self.root.join(PART);
+        sync_below(&parts).map_err(ExportError::io(&parts))?;
+        for (part, path) in ready {
+            // A tree is only replaced where it is damaged.
+            if part.is_dir() && fs::symlink_metadata(&path).is_ok() {
+                fs::remove_dir_all(&path).map_err(ExportError::io(&path))?;
+            }
+            make_parent(&path)?;
+            fs::rename(&part, &path).map_err(ExportError::io(&path))?;
+        }
+        Ok(())
     }
 
     /// Removes what was not completed.
@@ -87,9 +115,36 @@ impl Folder {
         }
     }
 
-    /// The end of an export.
+    /// The end of an export: names are on the medium too, and those of earlier runs.
     pub fn close(&self) -> Result<(), ExportError> {
-        self.remove_parts()
+        self.publish()?;
+        self.remove_parts()?;
+        sync_below(&self.root).map_err(ExportError::io(&self.root))
+    }
+}
+
+/// Returns when all below `folder` is on the medium. All of its file system is: one wait
+/// for thousands of small files, each of which would have its own.
+#[cfg(target_os = "linux")]
+fn sync_below(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(fs::File::open(folder)?)?)
+}
+
+/// Returns when all below `folder` is on the medium.
+#[cfg(not(target_os = "linux"))]
+fn sync_below(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => sync_below(&entry.path())?,
+            // Windows syncs only what is open for writing.
+            false => fs::OpenOptions::new().append(true).open(entry.path())?.sync_all()?,
+        }
+    }
+    // Names: Windows has no way to ask for them.
+    match cfg!(unix) {
+        true => fs::File::open(folder)?.sync_all(),
+        false => Ok(()),
     }
 }
 

@@ -51,8 +51,10 @@ pub(super) fn write(
     if let Some(error) = lock(&fatal).take() {
         return Err(error);
     }
+    // What a server reads first comes last.
+    folder.publish()?;
     if let Format::Registry { base_url, names } = &options.format {
-        folder.put("index/config.json", &config_json(&names.dl(base_url), None))?;
+        folder.put(layout::CONFIG_PLACE, &config_json(&names.dl(base_url), None))?;
     }
     Ok(())
 }

@@ -3,8 +3,12 @@
 use super::Format;
 use crate::ids::{CrateName, Digest, Release};
 use crate::offer::ChosenRelease;
-use crate::registry::index_path;
+use crate::registry::{IndexConfig, index_path};
 use std::collections::HashMap;
+use std::path::Path;
+
+/// Where the configuration of a static registry lies in its folder.
+pub(super) const CONFIG_PLACE: &str = "index/config.json";
 
 /// Where loose crate files lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,14 @@ impl FileNames {
             FileNames::Sha256 => format!("{base}/crates/{{sha256-checksum}}.crate"),
         }
     }
+}
+
+/// The address that the static registry in `folder` was made for, if there is one.
+pub fn registry_base(folder: &Path) -> Option<String> {
+    let config = std::fs::read(folder.join(CONFIG_PLACE)).ok()?;
+    let config = IndexConfig::parse(CONFIG_PLACE, &config).ok()?;
+    let (base, _) = config.dl.split_once("/crates/{")?;
+    Some(base.to_owned())
 }
 
 /// The folders above a crate, in lowercase: `1`, `3/s`, `se/rd`.

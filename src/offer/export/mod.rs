@@ -1,8 +1,8 @@
 //! Releases of an archive as a folder that cargo, or another tool, can use without it.
 //!
 //! What is there already and right is kept, by its SHA-256; nothing that another export
-//! put there is lost. Crate files come before the index that lists them, so that a
-//! folder in use never lists what it lacks.
+//! put there is lost. Crate files are on the medium before the index that lists them, so
+//! that a folder in use never lists what it lacks, nor one that is left after a crash.
 
 mod files;
 mod index_tree;
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-pub use layout::{FileNames, Layout};
+pub use layout::{FileNames, Layout, registry_base};
 
 /// So many crate files are decoded between two looks at whether to stop. Enough that
 /// chains mostly stay together, each of which is decoded from its start otherwise.
@@ -285,6 +285,9 @@ impl Run<'_> {
                 return;
             }
             self.write_group(group, &wanted);
+            if let Err(error) = self.folder.publish() {
+                lock(&self.fatal).get_or_insert(error);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! A directory source: source trees with `.cargo-checksum.json`, byte for byte as
 //! `cargo vendor` makes them.
 
-use super::files::{Folder, digest_of, make_parent};
+use super::files::{Folder, digest_of};
 use super::layout::unlike;
 use super::{ExportError, Refusal};
 use crate::archive::{self, unpack_tar};
@@ -122,7 +122,6 @@ pub(super) fn is_there(folder: &Path, digest: &Digest) -> Result<bool, Refusal> 
 /// Unpacks a release to the folder `place`.
 pub(super) fn write(folder: &Folder, place: &str, one: &ChosenRelease, tar: &[u8]) -> Result<(), Refusal> {
     let part = folder.part(place);
-    let to = folder.at(place);
     fs::create_dir_all(&part).map_err(ExportError::io(&part))?;
     let tree = match unpack_tar(tar, &one.release, &part) {
         Err(archive::Error::Io { path, source }) => return Err(ExportError::io(Path::new(&path))(source).into()),
@@ -137,13 +136,8 @@ pub(super) fn write(folder: &Folder, place: &str, one: &ChosenRelease, tar: &[u8
     let text = serde_json::to_vec(&checksums).map_err(|error| Refusal::This(error.to_string()))?;
     let path = tree.join(CHECKSUM_FILE);
     fs::write(&path, text).map_err(ExportError::io(&path))?;
-    // What is there is this very release, but damaged: see `is_there`.
-    if fs::symlink_metadata(&to).is_ok() {
-        fs::remove_dir_all(&to).map_err(ExportError::io(&to))?;
-    }
-    make_parent(&to)?;
-    fs::rename(&tree, &to).map_err(ExportError::io(&to))?;
-    fs::remove_dir_all(&part).map_err(ExportError::io(&part))?;
+    // What may be there is this very release, but damaged: see `is_there`.
+    folder.is_ready(tree, place);
     Ok(())
 }
 
