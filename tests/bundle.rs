@@ -5,7 +5,7 @@ mod support;
 
 use cratehold::archive::{
     ApplyOptions, ApplyReport, Archive, BundleError, BundleOptions, BundleReport, CommitInfo, DEFAULT_VOLUME_BYTES,
-    Depth, EncodeOptions, MIN_VOLUME_BYTES, PurgeOptions, Since, Target, Writer, apply, apply_on, bundle,
+    Depth, EncodeOptions, MIN_VOLUME_BYTES, PurgeOptions, Since, Target, Trust, Writer, apply, apply_on, bundle,
 };
 use cratehold::deflate::gunzip;
 use cratehold::format::manifest::EventKind;
@@ -146,6 +146,7 @@ impl Desk {
 fn options(dry_run: bool) -> ApplyOptions<'static> {
     ApplyOptions {
         dry_run,
+        trust: Trust::default(),
         threads: 2,
         stop: &|| false,
         begin: &|_| {},

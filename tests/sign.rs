@@ -6,8 +6,9 @@ mod support;
 
 use cratehold::archive::{Archive, EncodeOptions, PublicKey, Root, SecretKey, Writer};
 use cratehold::archive::{CommitInfo, ROOT_FILE, SIGNATURE_FILE};
+use cratehold::format::bundle::{END_BYTES, Part, VolumeHeader};
 use cratehold::ids::Digest;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn add(folder: &Path, release: &str) {
@@ -309,4 +310,164 @@ fn forge(folder: &Path, from: Digest, to: Digest) {
     head.manifests[0].sha256 = Digest::of(&manifest).0;
     std::fs::write(&path, manifest).unwrap();
     std::fs::write(&head_path, head.encode()).unwrap();
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "chb"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// The volume, whose header tells of another root, and all else of that.
+fn claiming(volume: &[u8], root: Digest) -> Vec<u8> {
+    let (mut header, body) = VolumeHeader::decode(volume).unwrap();
+    let (bytes, last) = volume.split_at(volume.len() - END_BYTES as usize);
+    let (Part::End(mut end), _) = Part::decode(last).unwrap() else {
+        panic!("a volume ends so")
+    };
+    let (Part::Directory(directory), _) = Part::decode(&bytes[end.tail_offset as usize..]).unwrap() else {
+        panic!("the directory stands first")
+    };
+    header.chain.last_mut().unwrap().hash = root.0;
+    header.bundle_id = header.id(&directory);
+    let mut forged = header.encode();
+    assert_eq!(forged.len() as u64, body);
+    forged.extend(&bytes[body as usize..]);
+    end.sha256 = Digest::of(&forged).0;
+    forged.extend(Part::End(end).encode());
+    forged
+}
+
+/// [R 16.12]
+#[test]
+fn bundles_lead_to_the_root_expected_or_nothing_of_them_is_taken_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, stranger, drive, forged] =
+        ["a", "b", "stranger", "drive", "forged"].map(|name| folder.path().join(name));
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    add(&a, "one@1.0.0");
+    add(&stranger, "one@1.0.1");
+    let (_, json, _) = run(&a, &["bundle", "-o", &text(&drive), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let root = json["root"].as_str().unwrap().to_owned();
+    assert_eq!(root, run(&a, &["root"]).1.trim());
+    let theirs = run(&stranger, &["root"]).1.trim().to_owned();
+
+    let (code, _, stderr) = run(&b, &["apply", "--root", &theirs, &text(&drive)]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains(&format!("leads to root {root}, and {theirs} is expected")),
+        "{stderr}"
+    );
+    // One that only says that it leads there.
+    std::fs::create_dir(&forged).unwrap();
+    let volume = std::fs::read(&files(&drive)[0]).unwrap();
+    std::fs::write(forged.join("x.chb"), claiming(&volume, theirs.parse().unwrap())).unwrap();
+    for more in [&["--root", &theirs][..], &[]] {
+        let (code, _, stderr) = run(&b, &[&["apply", &text(&forged)], more].concat());
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains("not those that its header names"), "{stderr}");
+    }
+    assert!(!b.exists());
+    let (code, _, stderr) = run(&b, &["apply", "--root", &root, &text(&drive)]);
+    assert_eq!(code, Some(0), "{stderr}");
+
+    // Of several, the last counts; and what is known already is not asked again.
+    add(&a, "two@1.0.0");
+    run(&a, &["bundle", "--since", "1", "-o", &text(&drive)]);
+    let newer = run(&a, &["root"]).1.trim().to_owned();
+    let (code, _, stderr) = run(&b, &["apply", "--root", &root, &text(&drive)]);
+    assert_eq!(code, Some(1), "{stderr}");
+    for expected in [&newer, &newer, &root] {
+        let (code, _, stderr) = run(&b, &["apply", "--root", expected, &text(&drive)]);
+        assert_eq!(code, Some(0), "{stderr}");
+    }
+    assert_eq!(run(&b, &["root"]).1.trim(), newer);
+}
+
+/// [R 16.12]
+#[test]
+fn a_signature_goes_with_the_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, drive] = ["a", "b", "drive"].map(|name| folder.path().join(name));
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    add(&a, "one@1.0.0");
+    let [ours, other] = ["ours", "other"].map(|name| text(&folder.path().join(name)));
+    for key in [&ours, &other] {
+        assert_eq!(run(&a, &["sign", "--new-key", key]).0, Some(0));
+    }
+    let (our_key, other_key) = (format!("{ours}.pub"), format!("{other}.pub"));
+    let bundle = || run(&a, &["bundle", "-o", &text(&drive)]).1;
+    let apply = |more: &[&str]| run(&b, &[&["apply", &text(&drive)], more].concat());
+    let sign = || assert_eq!(run(&a, &["sign", "--secret-key", &ours]).0, Some(0));
+
+    assert!(!bundle().contains("signed"));
+    let (code, _, stderr) = apply(&["--key", &our_key]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("carries no signature"), "{stderr}");
+    // The same bundle, signed since.
+    sign();
+    assert!(bundle().trim().ends_with(", signed"));
+    assert!(bundle().contains("1 there already"));
+    let (code, _, stderr) = apply(&["--key", &other_key]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(!b.exists());
+    assert_eq!(apply(&["--key", &our_key, "--dry-run"]).0, Some(0));
+    let (code, _, stderr) = apply(&["--key", &our_key]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let (code, _, stderr) = run(&b, &["verify", "--key", &our_key]);
+    assert_eq!(code, Some(0), "{stderr}");
+
+    // What came since, unsigned at first; then the signature alone is news.
+    add(&a, "two@1.0.0");
+    std::fs::remove_dir_all(&drive).unwrap();
+    assert!(!bundle().contains("signed"));
+    assert_eq!(apply(&["--key", &our_key]).0, Some(1));
+    assert_eq!(apply(&[]).0, Some(0));
+    let (_, _, stderr) = run(&b, &["verify", "--key", &our_key]);
+    assert!(stderr.contains("the signature is good, but of snapshot 1"), "{stderr}");
+    sign();
+    assert!(bundle().contains("signed"));
+    assert_eq!(apply(&["--key", &our_key]).0, Some(0));
+    assert_eq!(run(&b, &["verify", "--key", &our_key]).0, Some(0));
+    // B signs for itself: that stays.
+    let own = std::fs::read(b.join(SIGNATURE_FILE)).unwrap();
+    assert_eq!(run(&b, &["sign", "--secret-key", &other]).0, Some(0));
+    assert_eq!(apply(&[]).0, Some(0));
+    assert_ne!(std::fs::read(b.join(SIGNATURE_FILE)).unwrap(), own);
+    assert_eq!(run(&b, &["verify", "--key", &other_key]).0, Some(0));
+}
+
+#[test]
+fn where_a_bundle_leads_is_told_by_its_last_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, drive] = ["a", "b", "drive"].map(|name| folder.path().join(name));
+    let writer = Writer::open(&a).unwrap();
+    for release in ["one@1.0.0", "two@1.0.0", "three@1.0.0"] {
+        let file = support::crate_file(release, 600_000);
+        writer
+            .add(&release.parse().unwrap(), file, EncodeOptions::default())
+            .unwrap();
+    }
+    writer.commit(&CommitInfo::default()).unwrap();
+    drop(writer);
+    run(&a, &["sign", "--new-key", folder.path().join("key").to_str().unwrap()]);
+    run(
+        &a,
+        &["sign", "--secret-key", folder.path().join("key").to_str().unwrap()],
+    );
+    let (code, _, stderr) = run(&a, &["bundle", "-o", drive.to_str().unwrap(), "--volume-size", "1MiB"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let volumes = files(&drive);
+    assert!(volumes.len() > 1);
+    let root = run(&a, &["root"]).1.trim().to_owned();
+    let (code, _, stderr) = run(&b, &["apply", "--root", &root, volumes[0].to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("the last; bring all volumes together"), "{stderr}");
+    assert!(!b.exists());
+    assert_eq!(run(&b, &["apply", "--root", &root, drive.to_str().unwrap()]).0, Some(0));
 }

@@ -43,7 +43,7 @@ mod write;
 pub use budget::{Budget, Permit};
 pub use bundle::{
     ApplyOptions, ApplyReport, BundleError, BundleOptions, BundleReport, DEFAULT_VOLUME_BYTES, MIN_VOLUME_BYTES, Since,
-    VOLUME_SUFFIX, apply, apply_on, bundle, bundle_on,
+    Trust, VOLUME_SUFFIX, apply, apply_on, bundle, bundle_on,
 };
 pub use commit::now;
 pub use compare::{FileChange, compare_trees};

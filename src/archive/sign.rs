@@ -6,6 +6,7 @@
 //! need not trust whoever carried the archive.
 
 use super::commit::replace;
+use super::segments::remove_leftover;
 use super::{Archive, Error};
 use crate::format::manifest::Transaction;
 use crate::ids::Digest;
@@ -161,17 +162,11 @@ impl Archive {
     /// # Errors
     /// When there is no signature, it is not by this key, or it is of another root.
     pub fn check_signature(&self, key: &PublicKey) -> Result<Root, Error> {
-        let text = self.read_small(ROOT_FILE)?;
-        let signature = self.read_small(SIGNATURE_FILE)?;
-        let fail = |cause: String| Error::Untrusted(format!("{SIGNATURE_FILE}: {cause}"));
-        // The library takes a comment's signature of any length, and then its bytes.
-        if signature.lines().nth(3).map(|line| line.trim().len()) != Some(SIGNATURE_BASE64_BYTES) {
-            return Err(fail("not a whole minisign signature".into()));
-        }
-        let signature = minisign::SignatureBox::from_string(&signature).map_err(|error| fail(error.to_string()))?;
-        minisign::verify(&key.0, &signature, Cursor::new(&text), true, false, false)
-            .map_err(|error| fail(error.to_string()))?;
-        let signed = Root::parse(&text)?;
+        let signed = SignedRoot {
+            text: self.read_small(ROOT_FILE)?,
+            signature: self.read_small(SIGNATURE_FILE)?,
+        };
+        let signed = signed.check(key)?;
         let root = self.root()?;
         if signed == root {
             return Ok(root);
@@ -186,6 +181,36 @@ impl Archive {
         )))
     }
 
+    /// What lies beside the archive as its signature, if both files are there and text.
+    /// Whose it is, and whether it is good, a key says.
+    pub(super) fn signed_root(&self) -> Option<SignedRoot> {
+        Some(SignedRoot {
+            text: self.read_small(ROOT_FILE).ok()?,
+            signature: self.read_small(SIGNATURE_FILE).ok()?,
+        })
+    }
+
+    /// Whether a signature lies beside the archive that is of `root` as it says itself.
+    pub(super) fn has_signature_of(&self, root: &Root) -> bool {
+        self.signed_root()
+            .is_some_and(|signed| signed.root().is_ok_and(|found| found == *root))
+    }
+
+    /// Lays a signature beside the archive, in the place of one of another root.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(super) fn keep_signature(&self, signed: &SignedRoot) -> Result<(), Error> {
+        let io = || Error::io(self.medium.describe());
+        // Whatever a crash leaves, no signature lies beside a text that it is not of.
+        remove_leftover(&*self.medium, SIGNATURE_FILE)?;
+        self.medium.sync_folder("").map_err(io())?;
+        replace(&*self.medium, ROOT_FILE, signed.text.as_bytes())?;
+        self.medium.sync_folder("").map_err(io())?;
+        replace(&*self.medium, SIGNATURE_FILE, signed.signature.as_bytes())?;
+        self.medium.sync_folder("").map_err(io())
+    }
+
     fn read_small(&self, name: &str) -> Result<String, Error> {
         let path = format!("{}/{name}", self.medium.describe());
         let bytes = self.medium.len(name).and_then(|bytes| match bytes {
@@ -197,6 +222,40 @@ impl Archive {
             _ => Error::io(&path)(error),
         })?;
         String::from_utf8(bytes).map_err(|_| Error::Untrusted(format!("{path}: not text")))
+    }
+}
+
+/// A root text and what claims to be its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SignedRoot {
+    pub text: String,
+    pub signature: String,
+}
+
+impl SignedRoot {
+    /// The root that the text names.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub(super) fn root(&self) -> Result<Root, Error> {
+        Root::parse(&self.text)
+    }
+
+    /// Checks that `key` has signed the text; the root that it names.
+    ///
+    /// # Errors
+    /// When it has not, or the text names no root.
+    pub(super) fn check(&self, key: &PublicKey) -> Result<Root, Error> {
+        let fail = |cause: String| Error::Untrusted(format!("{SIGNATURE_FILE}: {cause}"));
+        // The library takes a comment's signature of any length, and then its bytes.
+        if self.signature.lines().nth(3).map(|line| line.trim().len()) != Some(SIGNATURE_BASE64_BYTES) {
+            return Err(fail("not a whole minisign signature".into()));
+        }
+        let signature =
+            minisign::SignatureBox::from_string(&self.signature).map_err(|error| fail(error.to_string()))?;
+        minisign::verify(&key.0, &signature, Cursor::new(&self.text), true, false, false)
+            .map_err(|error| fail(error.to_string()))?;
+        self.root()
     }
 }
 

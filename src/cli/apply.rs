@@ -19,14 +19,18 @@ pub struct Args {
     /// Say what was done as one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    trust: super::trust::Trust,
 }
 
 pub fn run(archive: &Path, args: Args) -> CommandResult {
     let stop = Stop::default();
     on_ctrl_c(&stop, "what was taken in is kept")?;
     let bar = bytes_bar(0);
+    let key = args.trust.key()?;
     let options = ApplyOptions {
         dry_run: args.dry_run,
+        trust: args.trust.of_bundles(key.as_ref()),
         threads: threads(),
         stop: &|| stop.is_set(),
         begin: &|bytes| bar.set_length(bytes),

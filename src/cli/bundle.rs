@@ -101,10 +101,11 @@ fn tell(report: &BundleReport, folder: &Path) {
         volumes => format!("{} volumes in {}", volumes.len(), folder.display()),
     };
     say!(
-        "{from} {snapshot}: {} objects, {} transactions, {} in {volumes}{kept}; it leads to root {root}",
+        "{from} {snapshot}: {} objects, {} transactions, {} in {volumes}{kept}; it leads to root {root}{}",
         report.objects,
         report.transactions,
-        human(report.bytes)
+        human(report.bytes),
+        if report.is_signed { ", signed" } else { "" }
     );
 }
 
@@ -118,6 +119,7 @@ fn json(report: &BundleReport, folder: &Path) -> serde_json::Value {
         "transactions": report.transactions,
         "objects": report.objects,
         "bytes": report.bytes,
+        "signed": report.is_signed,
         "volumes": report.volumes.iter().map(volume).collect::<Vec<_>>(),
         "kept_volumes": report.kept_volumes,
     })

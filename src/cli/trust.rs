@@ -1,14 +1,15 @@
-//! `--root` and `--key` of `verify`: that this is the archive it is said to be.
+//! `--root` and `--key` of `verify` and `apply`: that this is what it is said to be.
 
-use cratehold::archive::{Archive, Error, PublicKey};
+use cratehold::archive::{self, Archive, Error, PublicKey};
 use cratehold::ids::Digest;
 
 #[derive(Debug, clap::Args)]
 pub struct Trust {
-    /// The root hash that the archive must have, as `cratehold root` printed it.
+    /// The root hash that it must have or lead to, as `cratehold root` or `bundle` printed
+    /// it.
     #[arg(long, value_name = "HASH")]
     root: Option<Digest>,
-    /// The minisign public key that must have signed the root: a file, or the key.
+    /// The minisign public key that must have signed that root: a file, or the key.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 }
@@ -30,5 +31,18 @@ impl Trust {
             ));
         }
         Ok(found)
+    }
+
+    /// The key, read.
+    pub fn key(&self) -> Result<Option<PublicKey>, Error> {
+        self.key.as_deref().map(PublicKey::read).transpose()
+    }
+
+    /// What bundles must lead to; `key` is what [`Trust::key`] gave.
+    pub fn of_bundles<'a>(&'a self, key: Option<&'a PublicKey>) -> archive::Trust<'a> {
+        archive::Trust {
+            root: self.root.as_ref(),
+            key,
+        }
     }
 }

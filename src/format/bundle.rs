@@ -189,6 +189,8 @@ pub enum Part {
     Directory(Vec<u8>),
     /// Some of the manifest segment. [R 16.7]
     Manifest(Vec<u8>),
+    /// Some of the signature. [R 16.12]
+    Signature(Vec<u8>),
     /// Nothing follows.
     End(End),
 }
@@ -206,6 +208,7 @@ impl Part {
             Part::Base(note) => (1, wire::encode(&note)),
             Part::Directory(bytes) => (2, bytes),
             Part::Manifest(bytes) => (3, bytes),
+            Part::Signature(bytes) => (5, bytes),
             Part::End(end) => (4, [&end.sha256[..], &end.tail_offset.to_le_bytes()].concat()),
         };
         framed(PART_MAGIC, &wire::encode(&RawPart { kind, bytes }))
@@ -233,9 +236,34 @@ impl Part {
                     tail_offset: u64::from_le_bytes(offset),
                 })
             }
-            other => return Err(Damaged::new("bundle part", 8, "kind 1 to 4", other)),
+            5 => Part::Signature(raw.bytes),
+            other => return Err(Damaged::new("bundle part", 8, "kind 1 to 5", other)),
         };
         Ok((part, end))
+    }
+}
+
+/// The signature of the root that a bundle leads to, as it lies in an archive. [R 16.12]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SignatureFiles {
+    /// `root.txt`.
+    pub text: String,
+    /// `root.txt.minisig`.
+    pub signature: String,
+}
+
+impl SignatureFiles {
+    /// The bytes that go into parts.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::encode(self)
+    }
+
+    /// Reads what the parts have together.
+    ///
+    /// # Errors
+    /// On any mismatch.
+    pub fn decode(bytes: &[u8]) -> Result<SignatureFiles, Damaged> {
+        wire::decode(bytes, "signature of a bundle")
     }
 }
 
@@ -293,7 +321,13 @@ mod tests {
             content_crc32: 7,
         });
         let (directory, manifest) = (Part::Directory(vec![5; 64]), Part::Manifest(Vec::new()));
-        for part in [end.clone(), note, directory, manifest] {
+        let signature = SignatureFiles {
+            text: "a".into(),
+            signature: "b".into(),
+        };
+        assert_eq!(SignatureFiles::decode(&signature.encode()), Ok(signature.clone()));
+        let signature = Part::Signature(signature.encode());
+        for part in [end.clone(), note, directory, manifest, signature] {
             let bytes = part.clone().encode();
             assert_eq!(Part::decode(&bytes), Ok((part, bytes.len() as u64)));
             for at in 0..bytes.len() {

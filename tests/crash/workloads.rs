@@ -7,7 +7,8 @@ use super::oracle::History;
 use crate::support::{self, take_in};
 use cratehold::archive::{
     ApplyOptions, Archive, BundleOptions, ChainBudget, CommitInfo, DEFAULT_VOLUME_BYTES, EncodeOptions, Error,
-    OptimizeOptions, ProtectOptions, PurgeOptions, RepairOptions, Since, Target, Writer, apply_on, bundle, repair_on,
+    OptimizeOptions, ProtectOptions, PurgeOptions, RepairOptions, Since, Target, Trust, Writer, apply_on, bundle,
+    repair_on,
 };
 use cratehold::format::manifest::EventKind;
 use cratehold::format::manifest_event::Event;
@@ -383,6 +384,7 @@ fn take_bundle(medium: &Arc<Recorder>, path: &Path) -> Result<(), Error> {
     let medium: Arc<dyn Medium> = medium.clone();
     let options = ApplyOptions {
         dry_run: false,
+        trust: Trust::default(),
         threads: 1,
         stop: &|| false,
         begin: &|_| {},

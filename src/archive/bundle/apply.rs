@@ -6,7 +6,9 @@ use super::BundleError;
 use super::given::{Bundle, gather};
 use super::lineage::{Here, Standing};
 use super::marks::{Holding, Holdings, Marks};
+use super::trust::Trust;
 use super::volume::Frame;
+use crate::archive::sign::{Root, SignedRoot};
 use crate::archive::{Archive, Error, Writer};
 use crate::ids::Digest;
 use crate::store::{DiskMedium, Medium};
@@ -17,6 +19,8 @@ use std::sync::Arc;
 pub struct ApplyOptions<'a> {
     /// Look at everything, write nothing.
     pub dry_run: bool,
+    /// What the bundles must lead to.
+    pub trust: Trust<'a>,
     /// Threads that rebuild crate files.
     pub threads: usize,
     /// Asked between records; what was taken in stays.
@@ -103,19 +107,34 @@ pub fn apply_on(
     };
     // Nothing is written while it can be known that something does not fit.
     let mut here = archive.as_ref().map_or_else(|| Ok(Here::default()), Here::of)?;
+    let mut signatures = Vec::new();
     for bundle in &bundles {
         let standing = bundle.standing(&here)?;
         let tail = bundle.tail(archive.as_ref(), standing)?;
+        if let (Some(tail), Standing::Before(after)) = (&tail, standing) {
+            // What a header says of the root is only believed once it is recomputed.
+            bundle.told(&tail.manifest, after, &here)?;
+        }
         if options.dry_run {
             let no_marks = Marks::default();
             let marks = tail.as_ref().map_or(&no_marks, |tail| &tail.marks);
             bundle.look(archive.as_ref(), marks, options, &mut report)?;
         }
         match tail {
-            Some(_) => report.transactions += here.advance(bundle.header(), standing),
+            Some(tail) => {
+                report.transactions += here.advance(bundle.header(), standing);
+                signatures.extend(tail.signature);
+            }
+            None if options.trust.is_asked_for() => {
+                return Err(Trust::unknown(bundle.path(), bundle.header().volumes()));
+            }
             None => break,
         }
     }
+    let last_path = bundles.last().map_or("", |bundle| bundle.path());
+    options
+        .trust
+        .check(&here, report.transactions == 0, &signatures, last_path)?;
     if options.dry_run {
         (report.snapshot, report.root) = (here.generation, Digest(here.root()));
         if let Some(bundle) = bundles.last() {
@@ -141,15 +160,36 @@ pub fn apply_on(
             break;
         }
     }
-    // For whoever finds the drive. Without it, or signed, or on a drive that has just
-    // become full, the archive is as good.
-    let _ = writer.with_archive(Archive::write_root);
+    writer.with_archive(|archive| leave_root(archive, &signatures))?;
     let root = writer.with_archive(|archive| (archive.head.generation, Digest(archive.head.root)));
     (report.snapshot, report.root) = root;
     if let Some(bundle) = bundles.last().filter(|_| report.waiting.is_none()) {
         report.lacking = writer.with_archive(|archive| bundle.lacking(archive));
     }
     Ok(report)
+}
+
+/// Whether `archive` is at the root that is signed, and has no signature of it.
+fn is_wanted(archive: &Archive, signed: &SignedRoot) -> bool {
+    let root = archive.root();
+    let is_here = |root: &Root| signed.root().is_ok_and(|signed| signed == *root);
+    root.is_ok_and(|root| is_here(&root) && !archive.has_signature_of(&root))
+}
+
+/// Leaves beside the archive what it is, for whoever finds it: signed, if a bundle brought
+/// the signature. [R 16.12]
+fn leave_root(archive: &Archive, signatures: &[SignedRoot]) -> Result<(), BundleError> {
+    match signatures.iter().find(|signed| is_wanted(archive, signed)) {
+        Some(signed) => archive
+            .keep_signature(signed)
+            .map_err(BundleError::applying(&archive.medium.describe())),
+        // Without it, or signed, or on a drive that has just become full, the archive is
+        // as good.
+        None => {
+            let _ = archive.write_root();
+            Ok(())
+        }
+    }
 }
 
 impl Bundle {
@@ -193,7 +233,8 @@ impl Bundle {
             let tail = self.tail(Some(archive), standing).ok()??;
             let is_up_to_date = here.generation >= self.header().generation || here.root() != self.header().root();
             let is_told = standing == Standing::Told && is_up_to_date && tail.marks.purged.is_empty();
-            Some(is_told && tail.marks.is_in(archive, &tail.digests).ok()?)
+            let is_signed = tail.signature.is_none_or(|signed| !is_wanted(archive, &signed));
+            Some(is_told && is_signed && tail.marks.is_in(archive, &tail.digests).ok()?)
         };
         is_told().unwrap_or(false)
     }

@@ -187,6 +187,14 @@ pub enum BundleError {
         /// The hash of ours.
         ours: Digest,
     },
+    /// It is not what was asked for.
+    #[error("{path}: {cause}; nothing of it was taken in")]
+    Untrusted {
+        /// A volume.
+        path: String,
+        /// What it is instead.
+        cause: String,
+    },
     /// It was asked to stop.
     #[error("stopped: what is done is kept, and the same command goes on from there")]
     Stopped,

@@ -7,8 +7,9 @@ use super::volume::{TailBytes, Volume};
 use super::{BundleError, VOLUME_SUFFIX};
 use crate::archive::Archive;
 use crate::archive::segments::Told;
+use crate::archive::sign::SignedRoot;
 use crate::archive::structure::checked_transactions;
-use crate::format::bundle::{Link, VolumeHeader, directory};
+use crate::format::bundle::{Link, SignatureFiles, VolumeHeader, directory};
 use crate::format::manifest::ManifestSegment;
 use crate::ids::Digest;
 use crate::store::FileBytes;
@@ -21,6 +22,8 @@ pub(super) struct Tail {
     pub digests: Vec<Digest>,
     pub manifest: Vec<u8>,
     pub marks: Marks,
+    /// What claims to be a signature of the root that it leads to. [R 16.12]
+    pub signature: Option<SignedRoot>,
 }
 
 /// The volumes of one bundle that are here, by number.
@@ -171,17 +174,40 @@ impl Bundle {
         }
         Ok(Some(Tail {
             digests,
+            signature: self.signature(&tail.signature)?,
             manifest: tail.manifest,
             marks,
         }))
     }
 
+    /// The signature in the bundle, which must be of where it leads, good or not.
+    fn signature(&self, bytes: &[u8]) -> Result<Option<SignedRoot>, BundleError> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let damaged = |cause: String| self.bad_tail(&format!("its signature: {cause}"));
+        let files = SignatureFiles::decode(bytes).map_err(|damage| damaged(damage.to_string()))?;
+        let signed = SignedRoot {
+            text: files.text,
+            signature: files.signature,
+        };
+        match signed.root() {
+            Ok(root) if root.hash.0 == self.header().root() => Ok(Some(signed)),
+            Ok(root) => Err(damaged(format!("is of root {}, to which it does not lead", root.hash))),
+            Err(error) => Err(damaged(error.to_string())),
+        }
+    }
+
     pub(super) fn bad_manifest(&self, cause: &str) -> BundleError {
+        self.bad_tail(&format!("what it tells of the registry: {cause}"))
+    }
+
+    fn bad_tail(&self, cause: &str) -> BundleError {
         BundleError::Damaged {
             path: self.path().to_owned(),
             volume: self.header().volumes(),
             offset: 0,
-            cause: format!("what it tells of the registry: {cause}"),
+            cause: cause.to_owned(),
         }
     }
 

@@ -34,6 +34,11 @@ impl Here {
         self.transactions.last().map_or([0; 32], |newest| newest.hash)
     }
 
+    /// Whether this was a root of the archive.
+    pub(super) fn knows(&self, root: &[u8; 32]) -> bool {
+        self.transactions.iter().any(|made| made.hash == *root)
+    }
+
     /// Whether everything up to the bundle's base is here, and how much more.
     pub(super) fn standing(&self, header: &VolumeHeader, path: &str) -> Result<Standing, BundleError> {
         let base = header.base;
@@ -58,7 +63,7 @@ impl Here {
             });
         }
         let root = self.root();
-        let knows = |hash: [u8; 32]| self.transactions.iter().any(|made| made.hash == hash);
+        let knows = |hash: [u8; 32]| self.knows(&hash);
         let newest = self.transactions.last().map_or(0, |newest| newest.generation);
         let earlier = BundleError::Earlier {
             path: path.to_owned(),

@@ -10,11 +10,13 @@ mod lineage;
 mod marks;
 mod plan;
 mod take_in;
+mod trust;
 mod volume;
 mod write;
 
 pub use apply::{ApplyOptions, ApplyReport, apply, apply_on};
 pub use error::BundleError;
+pub use trust::Trust;
 pub use write::{BundleOptions, BundleReport, bundle, bundle_on};
 
 use crate::archive::Archive;

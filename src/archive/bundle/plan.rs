@@ -5,7 +5,9 @@ use super::{BundleError, Since};
 use crate::archive::names::pack_name;
 use crate::archive::segments::manifest_after;
 use crate::archive::{Archive, Error, chain};
-use crate::format::bundle::{BaseNote, CHUNK_BYTES, END_BYTES, Link, PART_OVERHEAD_BYTES, Part, VolumeHeader};
+use crate::format::bundle::{
+    BaseNote, CHUNK_BYTES, END_BYTES, Link, PART_OVERHEAD_BYTES, Part, SignatureFiles, VolumeHeader,
+};
 use crate::format::index::Entry;
 use crate::format::pack::RecordMeta;
 use crate::ids::Digest;
@@ -32,11 +34,12 @@ impl Item {
     }
 }
 
-/// Bytes of the directory or the manifest.
+/// Bytes of the directory, the manifest or the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Tail {
     Directory(Range<usize>),
     Manifest(Range<usize>),
+    Signature(Range<usize>),
 }
 
 /// What one volume has.
@@ -54,6 +57,8 @@ pub(super) struct Plan {
     pub items: Vec<Item>,
     pub directory: Vec<u8>,
     pub manifest: Vec<u8>,
+    /// Of the root that it leads to; nothing if the archive has none. [R 16.12]
+    pub signature: Vec<u8>,
     pub volumes: Vec<VolumePlan>,
 }
 
@@ -61,7 +66,7 @@ impl Plan {
     /// Bytes of all volumes, but for their headers and ends.
     pub(super) fn bytes(&self) -> u64 {
         let items: u64 = self.items.iter().map(Item::bytes).sum();
-        items + (self.directory.len() + self.manifest.len()) as u64
+        items + (self.directory.len() + self.manifest.len() + self.signature.len()) as u64
     }
 }
 
@@ -118,7 +123,13 @@ pub(super) fn plan(archive: &Archive, since: Since<'_>, volume_bytes: u64) -> Re
         );
         return Err(Error::Rejected(cause).into());
     }
-    let volumes = into_volumes(&header, &items, directory.len(), manifest.len(), volume_bytes)
+    let signature = signature_of(archive, &header).map_or_else(Vec::new, |signature| signature.encode());
+    let tails = [
+        (directory.len(), Tail::Directory as MakeTail),
+        (manifest.len(), Tail::Manifest),
+        (signature.len(), Tail::Signature),
+    ];
+    let volumes = into_volumes(&header, &items, tails, volume_bytes)
         .map_err(|(entry, needed_bytes)| too_small(archive, &entry, needed_bytes))?;
     header.objects = volumes.iter().map(|volume| volume.items.len() as u32).collect();
     header.bundle_id = header.id(&directory);
@@ -127,7 +138,18 @@ pub(super) fn plan(archive: &Archive, since: Since<'_>, volume_bytes: u64) -> Re
         items,
         directory,
         manifest,
+        signature,
         volumes,
+    })
+}
+
+/// The archive's signature, if it is of the root that the bundle leads to.
+fn signature_of(archive: &Archive, header: &VolumeHeader) -> Option<SignatureFiles> {
+    let signed = archive.signed_root()?;
+    let is_of_it = signed.root().is_ok_and(|root| root.hash.0 == header.root());
+    is_of_it.then_some(SignatureFiles {
+        text: signed.text,
+        signature: signed.signature,
     })
 }
 
@@ -222,13 +244,15 @@ fn too_small(archive: &Archive, entry: &Entry, needed_bytes: u64) -> BundleError
     }
 }
 
-/// Objects first, then directory and manifest; each volume as full as it can be. What
+/// How a range of bytes becomes a piece of what stands behind the objects.
+type MakeTail = fn(Range<usize>) -> Tail;
+
+/// Objects first, then the tails by their lengths; each volume as full as it can be. What
 /// fits into none is returned with the bytes that a volume with it would have.
 fn into_volumes(
     header: &VolumeHeader,
     items: &[Item],
-    directory_bytes: usize,
-    manifest_bytes: usize,
+    tails: [(usize, MakeTail); 3],
     volume_bytes: u64,
 ) -> Result<Vec<VolumePlan>, (Entry, u64)> {
     // How long the header is depends on how many volumes there are.
@@ -259,11 +283,7 @@ fn into_volumes(
             }
             left_bytes -= item.bytes();
         }
-        type Make = fn(Range<usize>) -> Tail;
-        for (all, make) in [
-            (directory_bytes, Tail::Directory as Make),
-            (manifest_bytes, Tail::Manifest as Make),
-        ] {
+        for (all, make) in tails {
             let mut at = 0;
             while at < all {
                 let wanted = CHUNK_BYTES.min(all - at) as u64;

@@ -43,6 +43,7 @@ fn carry(from: &Path, since: Since<'_>, to: &Path) -> ApplyReport {
     bundle(&Archive::open(from).unwrap(), since, drive.path(), &options).unwrap();
     let options = ApplyOptions {
         dry_run: false,
+        trust: Trust::default(),
         threads: 1,
         stop: &|| false,
         begin: &|_| {},

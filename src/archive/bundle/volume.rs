@@ -48,6 +48,7 @@ pub(super) enum Frame {
 pub(super) struct TailBytes {
     pub directory: Vec<u8>,
     pub manifest: Vec<u8>,
+    pub signature: Vec<u8>,
 }
 
 /// Whether the file may be a volume that was being written when its writer ended: it is
@@ -169,7 +170,7 @@ impl Volume {
         Ok(())
     }
 
-    /// The pieces of directory and manifest in this volume.
+    /// The pieces of directory, manifest and signature in this volume.
     pub(super) fn tail(&self, tail: &mut TailBytes) -> Result<(), BundleError> {
         let mut reader = Reader {
             volume: self,
@@ -181,7 +182,8 @@ impl Volume {
             match Part::decode(&reader.frame()?) {
                 Ok((Part::Directory(bytes), _)) => tail.directory.extend(bytes),
                 Ok((Part::Manifest(bytes), _)) => tail.manifest.extend(bytes),
-                Ok(_) => return Err(self.damaged(offset, "expected a piece of directory or manifest")),
+                Ok((Part::Signature(bytes), _)) => tail.signature.extend(bytes),
+                Ok(_) => return Err(self.damaged(offset, "expected a piece of directory, manifest or signature")),
                 Err(damage) => return Err(self.damaged(offset, damage)),
             }
         }

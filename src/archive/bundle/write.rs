@@ -2,7 +2,7 @@
 //! its end is on the medium.
 
 use super::plan::{Plan, Tail, plan};
-use super::volume::{Volume, looks_begun};
+use super::volume::{TailBytes, Volume, looks_begun};
 use super::{BundleError, Since, VOLUME_SUFFIX};
 use crate::archive::{Archive, chain};
 use crate::format::bundle::{End, Part, VolumeHeader};
@@ -46,6 +46,8 @@ pub struct BundleReport {
     pub objects: u64,
     /// Bytes of all volumes.
     pub bytes: u64,
+    /// Whether it carries the archive's signature: there is one, of the root it leads to.
+    pub is_signed: bool,
     /// The volumes' names and lengths.
     pub volumes: Vec<(String, u64)>,
     /// How many of them were there already, whole.
@@ -92,6 +94,7 @@ pub fn bundle_on(
         transactions: header.chain.len() as u64,
         objects: plan.items.len() as u64,
         bytes: 0,
+        is_signed: !plan.signature.is_empty(),
         volumes: Vec::new(),
         kept_volumes: 0,
     };
@@ -145,7 +148,7 @@ impl Run<'_> {
         let path = format!("{}/{name}", self.to.describe());
         match Volume::open_on(self.to, name) {
             Ok(there) if there.header == header => {
-                if there.is_whole(&|bytes| (self.options.progress)(2 * bytes))? {
+                if self.is_signed_alike(&there) && there.is_whole(&|bytes| (self.options.progress)(2 * bytes))? {
                     return Ok((there.bytes, true));
                 }
             }
@@ -161,6 +164,21 @@ impl Run<'_> {
             let _ = self.to.remove(name);
         }
         result.map(|bytes| (bytes, false))
+    }
+
+    /// Whether a volume that is there has what this one is to have of the signature, which
+    /// its header says nothing of.
+    fn is_signed_alike(&self, there: &Volume) -> bool {
+        let planned = self.plan.volumes.get((there.header.volume - 1) as usize);
+        let pieces = planned
+            .into_iter()
+            .flat_map(|volume| &volume.tail)
+            .filter_map(|piece| match piece {
+                Tail::Signature(range) => Some(&self.plan.signature[range.clone()]),
+                _ => None,
+            });
+        let mut tail = TailBytes::default();
+        there.tail(&mut tail).is_ok() && tail.signature == pieces.collect::<Vec<_>>().concat()
     }
 
     fn write_volume(&self, header: &VolumeHeader, name: &str) -> Result<u64, BundleError> {
@@ -184,6 +202,7 @@ impl Run<'_> {
             let part = match piece {
                 Tail::Directory(range) => Part::Directory(self.plan.directory[range.clone()].to_vec()),
                 Tail::Manifest(range) => Part::Manifest(self.plan.manifest[range.clone()].to_vec()),
+                Tail::Signature(range) => Part::Signature(self.plan.signature[range.clone()].to_vec()),
             };
             file.push(&part.encode())?;
         }
