@@ -5,8 +5,11 @@ mod support;
 
 use cratehold::archive::{Archive, CommitInfo, Depth, EncodeOptions, Writer};
 use cratehold::ids::Digest;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use support::crate_file;
 
 fn archive_in(folder: &Path) {
@@ -87,6 +90,34 @@ impl Drop for ReadOnly<'_> {
     }
 }
 
+/// That a server of the archive gives what lies at `targets`.
+fn serves(folder: &Path, targets: &[&str]) {
+    let options = cratehold::serve::Options {
+        view: cratehold::offer::View::Held,
+        as_of: None,
+        base: None,
+        cache_bytes: 16 << 20,
+        threads: 2,
+        limits: cratehold::serve::Limits::default(),
+    };
+    let server = cratehold::serve::Server::bind(folder, "127.0.0.1:0", &options, Arc::new(|_| {})).unwrap();
+    let (address, stopper) = (server.address(), server.stopper());
+    let running = std::thread::spawn(|| server.run().unwrap());
+    for target in targets {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200 "),
+            "{target}: {}",
+            answer[..200.min(answer.len())].escape_ascii()
+        );
+    }
+    stopper.stop();
+    running.join().unwrap();
+}
+
 #[test]
 fn an_archive_that_cannot_be_written_to_gives_all_it_has_and_says_so_to_writers() {
     let desk = tempfile::tempdir().unwrap();
@@ -111,6 +142,10 @@ fn an_archive_that_cannot_be_written_to_gives_all_it_has_and_says_so_to_writers(
         &["bundle", "-o", "carried"],
         &["gc", "--dry-run"],
         &["copy", "b"],
+        &["copy", "part", "--crate", "alpha@1.0.0"],
+        &["export", "--format", "local-registry", "local", "--all"],
+        &["export", "--format", "vendor", "vendor", "--all"],
+        &["cargo-config", "--for", "serve"],
     ] {
         let output = cratehold(&[&["-a", "a"], command].concat(), desk.path());
         assert!(output.status.code() == Some(0), "{command:?}: {}", said(&output));
@@ -121,6 +156,12 @@ fn an_archive_that_cannot_be_written_to_gives_all_it_has_and_says_so_to_writers(
     assert_eq!(
         std::fs::read(desk.path().join("back.crate")).unwrap(),
         crate_file("alpha@1.1.0", 20_000)
+    );
+    let digest = Digest::of(&crate_file("alpha@1.1.0", 20_000));
+    let download = format!("/dl/{digest}");
+    serves(
+        &folder,
+        &["/index/al/ph/alpha", "/crates/alpha", "/statistics", &download],
     );
     for command in [
         &["import", "new.crate"][..],

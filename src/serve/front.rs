@@ -69,6 +69,7 @@ async fn converse(
     // A small answer should not wait for the next one.
     let _ = tcp.set_nodelay(true);
     let stream = TokioIo::new(Stream::new(tcp, limits.stall));
+    let log = site.clone();
     let service = service_fn(move |request| {
         let site = site.clone();
         async move { Ok::<_, Infallible>(respond(&site, peer, request).await) }
@@ -80,14 +81,42 @@ async fn converse(
         .max_headers(MAX_HEADERS)
         .serve_connection(stream, service);
     tokio::pin!(connection);
-    // What goes wrong here is the client's: it left, was too slow, or spoke no HTTP.
     let ended = tokio::select! {
-        _ = connection.as_mut() => true,
-        _ = stopped.wait_for(|stopped| *stopped) => false,
+        ended = connection.as_mut() => Some(ended),
+        _ = stopped.wait_for(|stopped| *stopped) => None,
     };
-    if !ended {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    // What goes wrong here is the client's: it left, was too slow, or spoke no HTTP, of
+    // which the last was answered.
+    if let Err(error) = ended
+        && error.is_parse()
+    {
+        log.tell(Event::Access(unread(peer, error.is_parse_too_large())));
+    }
+}
+
+/// A request that was answered without being understood.
+fn unread(peer: SocketAddr, is_too_large: bool) -> Access {
+    let status = match is_too_large {
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        false => StatusCode::BAD_REQUEST,
+    };
+    Access {
+        peer,
+        time: SystemTime::now(),
+        method: "-".into(),
+        target: "-".into(),
+        version: "-".into(),
+        status: status.as_u16(),
+        sent_bytes: 0,
+        duration: Duration::ZERO,
+        user_agent: None,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// One request, answered.
+/// One request, answered. Of one that is no HTTP or too long, method, target and version
+/// are `-`.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// Who asked.

@@ -139,3 +139,27 @@ fn every_answer_is_logged_as_sent() {
     assert_eq!(logged[0].user_agent.as_deref(), Some("a test"));
     assert_eq!(logged[0].version, "HTTP/1.1");
 }
+
+#[test]
+fn what_is_no_request_is_logged_too() {
+    let folder = tempfile::tempdir().unwrap();
+    stocked_one(folder.path());
+    let served = Served::start(folder.path(), &options());
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    for (i, (head, method, status)) in [
+        ("complete nonsense\r\n\r\n", "-", 400),
+        ("GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", "-", 400),
+        (long.as_str(), "-", 431),
+        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n", "BREW", 405),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = served.client();
+        client.try_send(head);
+        // A connection that stays open has its line once its answer is there.
+        let _ = client.read(false);
+        let last = served.accesses(i + 1).pop().unwrap();
+        assert_eq!((last.method.as_str(), last.status), (method, status), "{head:.20}");
+    }
+}

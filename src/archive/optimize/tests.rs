@@ -4,9 +4,13 @@
 use super::*;
 use crate::archive::encode::EncodeOptions;
 use crate::archive::names::pack_name;
-use crate::archive::{Archive, Depth, Outcome};
+use crate::archive::{
+    ApplyOptions, Archive, BundleOptions, DEFAULT_VOLUME_BYTES, Depth, Outcome, PartCrate, PartOptions, Since, Trust,
+    apply, bundle, copy_part,
+};
 use crate::deflate::{Engine, Recipe, redo};
 use crate::ids::Release;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -416,4 +420,79 @@ fn each_commit_is_told_and_tells_of_all_that_is_held() {
         })
         .unwrap();
     assert_eq!(told.into_inner(), 2);
+}
+
+/// A part has no seeds: what was told against one is told against its crate's other
+/// versions, or alone. A bundle has them.
+#[test]
+fn what_needs_seeds_is_given_on_without_or_with_them() {
+    let files = crate_files();
+    let folders = tempfile::tempdir().unwrap();
+    let [whole, part, drive, other] = ["whole", "part", "drive", "other"].map(|name| folders.path().join(name));
+    let writer = filled(&whole, &files, 3);
+    assert_eq!(writer.optimize(&options(2)).unwrap().seeds, 1);
+    let archive = writer.with_archive(Archive::clone);
+    let seeds = |archive: &Archive| {
+        let entries = archive.entries().unwrap().into_iter();
+        entries.filter(|entry| entry.kind == EntryKind::Seed).count()
+    };
+    let some: Vec<_> = files
+        .iter()
+        .filter(|(release, _)| release.name.as_str() <= "eps")
+        .cloned()
+        .collect();
+    let mut crates: BTreeMap<&str, Vec<Digest>> = BTreeMap::new();
+    for (release, file) in &some {
+        crates.entry(release.name.as_str()).or_default().push(Digest::of(file));
+    }
+    let crates: Vec<PartCrate> = crates
+        .into_iter()
+        .map(|(name, digests)| PartCrate {
+            name: name.to_owned(),
+            digests,
+        })
+        .collect();
+    let part_options = PartOptions {
+        threads: 2,
+        stop: &|| false,
+        progress: &|_| {},
+    };
+    let report = copy_part(&archive, &crates, &part, &part_options).unwrap();
+    assert_eq!(
+        (report.copied, report.problems.len()),
+        (some.len() as u64, 0),
+        "{report:?}"
+    );
+    assert!(report.compressed_anew > 0, "{report:?}");
+    let copied = Archive::open(&part).unwrap();
+    check(&copied, &some);
+    assert!(seeds(&archive) > 0 && seeds(&copied) == 0);
+    let deltas = copied
+        .entries()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry.chain_depth > 0)
+        .count();
+    assert!(deltas > some.len() / 2, "{deltas}");
+
+    let bundle_options = BundleOptions {
+        volume_bytes: DEFAULT_VOLUME_BYTES,
+        stem: None,
+        stop: &|| false,
+        begin: &|_| {},
+        progress: &|_| {},
+    };
+    bundle(&archive, Since::Nothing, &drive, &bundle_options).unwrap();
+    let apply_options = ApplyOptions {
+        dry_run: false,
+        trust: Trust::default(),
+        threads: 2,
+        stop: &|| false,
+        begin: &|_| {},
+        progress: &|_| {},
+    };
+    apply(&other, &[drive], &apply_options).unwrap();
+    let applied = Archive::open(&other).unwrap();
+    check(&applied, &files);
+    assert_eq!(seeds(&applied), seeds(&archive));
 }
