@@ -15,6 +15,7 @@ mod index;
 mod limits;
 mod pages;
 mod requests;
+mod style;
 
 use client::{Client, Response};
 use cratehold::archive::{CommitInfo, Writer};

@@ -30,7 +30,7 @@ fn frame(label: &str, values: &[(String, u64)], tell: Tell<'_>, inner: &Markup) 
             }
             details {
                 summary { "As a table" }
-                div.scroll { table {
+                div.scroll role="region" aria-label=(format!("{label}, as a table")) tabindex="0" { table {
                     thead { tr { th scope="col" { "Month" } th.number scope="col" { (label) } } }
                     tbody { @for (month, value) in values {
                         tr { th scope="row" { (month) } td.number { (tell(*value)) } }
@@ -86,7 +86,7 @@ pub(super) fn area(label: &str, values: &[(String, u64)], tell: Tell<'_>) -> Mar
 pub(super) fn bars(head: [&str; 3], rows: Vec<(Markup, String, String, u64)>) -> Markup {
     let most = rows.iter().map(|row| row.3).max().unwrap_or(0).max(1);
     html! {
-        div.scroll { table.bars {
+        div.scroll role="region" aria-label=(head[0]) tabindex="0" { table.bars {
             thead { tr {
                 th scope="col" { (head[0]) }
                 th.number scope="col" { (head[1]) }

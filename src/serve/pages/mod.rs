@@ -134,7 +134,7 @@ fn document(links: &Links, page: &Page) -> String {
                         a.home href=(links.home()) { "cratehold" }
                         a href=(links.statistics()) { "Statistics" }
                     }
-                    form action=(links.home()) role="search" {
+                    form action=(links.home()) role="search" aria-label="From any page" {
                         label.hidden for="top-search" { "Name of a crate" }
                         input #top-search type="search" name="q" placeholder="Search crates" autocomplete="off";
                         button { "Search" }

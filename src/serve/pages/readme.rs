@@ -2,20 +2,24 @@
 //!
 //! Only what is on a list comes through: HTML in it is left out, links lead to the web or
 //! into the page, and pictures are their texts, for nothing is ever loaded from elsewhere.
+//! What may be wider than the page can be reached, and so scrolled, with the keyboard.
 
 use super::beginning;
 use maud::{Markup, PreEscaped};
-use pulldown_cmark::{Alignment, CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
+use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 /// Longer ones are cut; none that people read is.
 pub(super) const MAX_README_BYTES: usize = 512 << 10;
 /// Deeper nesting takes time that grows with its square, in some browsers for ever.
 const MAX_DEPTH: usize = 64;
+/// Of the heading above a README.
+const HEADING_ABOVE: HeadingLevel = HeadingLevel::H2;
 
 pub(super) fn render(text: &str) -> Markup {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
     let mut images = 0usize;
     let mut depth = 0usize;
+    let mut heading = HEADING_ABOVE;
     let events = Parser::new_ext(beginning(text, MAX_README_BYTES), options).filter_map(|event| match event {
         Event::Html(_) | Event::InlineHtml(_) => None,
         Event::Start(Tag::HtmlBlock) | Event::End(TagEnd::HtmlBlock) => None,
@@ -31,14 +35,16 @@ pub(super) fn render(text: &str) -> Markup {
         Event::Start(_) | Event::End(_) if images > 0 => None,
         Event::Start(tag) => {
             depth += 1;
-            (depth <= MAX_DEPTH).then(|| Event::Start(harmless(tag)))
+            (depth <= MAX_DEPTH).then(|| start(tag, &mut heading))
         }
         Event::End(tag) => {
             depth = depth.saturating_sub(1);
-            (depth < MAX_DEPTH).then_some(Event::End(match tag {
-                TagEnd::Heading(level) => TagEnd::Heading(lowered(level)),
-                tag => tag,
-            }))
+            (depth < MAX_DEPTH).then_some(match tag {
+                TagEnd::Heading(_) => Event::End(TagEnd::Heading(heading)),
+                TagEnd::CodeBlock => Event::Html("</code></pre>\n".into()),
+                TagEnd::Table => Event::Html("</tbody></table></div>\n".into()),
+                tag => Event::End(tag),
+            })
         }
         event => Some(event),
     });
@@ -47,9 +53,9 @@ pub(super) fn render(text: &str) -> Markup {
     PreEscaped(out)
 }
 
-/// The tag, leading nowhere that it should not, and below the page's own headings.
-fn harmless(tag: Tag<'_>) -> Tag<'_> {
-    match tag {
+/// The tag, leading nowhere that it should not. `heading` is the level of the last one.
+fn start<'a>(tag: Tag<'a>, heading: &mut HeadingLevel) -> Event<'a> {
+    Event::Start(match tag {
         Tag::Link {
             link_type,
             dest_url,
@@ -65,26 +71,26 @@ fn harmless(tag: Tag<'_>) -> Tag<'_> {
             title,
             id,
         },
-        Tag::Heading { level, .. } => Tag::Heading {
-            level: lowered(level),
-            id: None,
-            classes: Vec::new(),
-            attrs: Vec::new(),
-        },
-        // It would be said by a `style`, which the page's policy forbids.
-        Tag::Table(columns) => Tag::Table(vec![Alignment::None; columns.len()]),
+        Tag::Heading { level, .. } => {
+            *heading = lowered(level, *heading);
+            Tag::Heading {
+                level: *heading,
+                id: None,
+                classes: Vec::new(),
+                attrs: Vec::new(),
+            }
+        }
+        Tag::CodeBlock(_) => return Event::Html("<pre tabindex=\"0\"><code>".into()),
+        // Its columns' alignment would be said by a `style`, which the page's policy forbids.
+        Tag::Table(_) => return Event::Html("<div class=\"scroll\" tabindex=\"0\"><table>".into()),
         tag => tag,
-    }
+    })
 }
 
-/// Below the page's own headings.
-fn lowered(level: HeadingLevel) -> HeadingLevel {
-    match level {
-        HeadingLevel::H1 => HeadingLevel::H3,
-        HeadingLevel::H2 => HeadingLevel::H4,
-        HeadingLevel::H3 => HeadingLevel::H5,
-        HeadingLevel::H4 | HeadingLevel::H5 | HeadingLevel::H6 => HeadingLevel::H6,
-    }
+/// Below the page's own headings, and no more than one step below the heading before.
+fn lowered(level: HeadingLevel, before: HeadingLevel) -> HeadingLevel {
+    let below = HEADING_ABOVE as usize + level as usize;
+    HeadingLevel::try_from(below.min(before as usize + 1)).unwrap_or(HeadingLevel::H6)
 }
 
 fn is_harmless(url: &str) -> bool {
@@ -125,7 +131,7 @@ mod tests {
                 "<img",
                 "<svg",
                 "<iframe",
-                "<div",
+                "<div s",
                 "\"javascript:",
                 "href=\"data",
                 "style=",
@@ -136,7 +142,10 @@ mod tests {
             for tag in out.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
                 let names = tag.split('"').step_by(2).flat_map(str::split_whitespace).skip(1);
                 for name in names {
-                    assert!(["href=", "class=", "title=", "/"].contains(&name), "{hostile}: {out}");
+                    assert!(
+                        ["href=", "class=", "title=", "tabindex=", "/"].contains(&name),
+                        "{hostile}: {out}"
+                    );
                 }
             }
         }
@@ -144,16 +153,23 @@ mod tests {
 
     #[test]
     fn what_is_harmless_stays() {
-        let out = render("# A\n\n**b** `c<d` [e](https://f.example/?a=1&b)\n\n| x |\n|---|\n| y |\n").into_string();
+        let out =
+            render("# A\n\n**b** `c<d` [e](https://f.example/?a=1&b)\n\n| x |\n|---|\n| y |\n\n```rust\ng < h\n```\n")
+                .into_string();
         for part in [
             "<h3>A</h3>",
             "<strong>b</strong>",
             "<code>c&lt;d</code>",
             "<a href=\"https://f.example/?a=1&amp;b\">e</a>",
-            "<td>y</td>",
+            "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>x</th></tr></thead><tbody>\n<tr><td>y</td></tr>\n</tbody></table></div>",
+            "<pre tabindex=\"0\"><code>g &lt; h\n</code></pre>",
         ] {
             assert!(out.contains(part), "{part}: {out}");
         }
+        // No heading is more than one step below the one before.
+        let out = render("### a\n# b\n### c\n###### d\n###### e\n# f\n").into_string();
+        let levels: Vec<&str> = out.split("</h").skip(1).map(|rest| &rest[..1]).collect();
+        assert_eq!(levels, ["3", "3", "4", "5", "6", "3"], "{out}");
         assert!(render(&"> ".repeat(5000)).into_string().matches("<blockquote>").count() <= MAX_DEPTH);
     }
 }

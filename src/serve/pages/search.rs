@@ -33,7 +33,7 @@ pub(super) async fn page(site: &Arc<Site>, links: &Links, asked: &Asked<'_>) -> 
     let linked = |(name, row): (String, Markup)| html! { li { a.name href=(links.krate(&name)) { (name) } (row) } };
     let main = html! {
         h1 { @if query.is_empty() { "Crates in this archive" } @else { "Crates like “" (query) "”" } }
-        form.search action=(links.home()) role="search" {
+        form.search action=(links.home()) role="search" aria-label="Crates" {
             label for="search" { "Name of a crate, or a part of it" }
             div.row {
                 input #search type="search" name="q" value=(query) autocomplete="off" autofocus[query.is_empty()];
