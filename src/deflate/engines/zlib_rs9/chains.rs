@@ -5,11 +5,16 @@
 //! search looks at the chains of the positions behind its own as well.
 
 use super::super::slices::{common_length, word32};
+use super::super::zlib_shared::lazy::WINDOW_BYTES;
 use super::super::zlib_shared::ring::{OUT_OF_WINDOW, Ring, kept_head, no_head, zeroed};
 use std::ops::Range;
 
 /// Positions between two looks for a period.
 const BLOCK: usize = 128;
+/// The longest period that is made use of: two of them are in the window.
+const LONGEST_PERIOD: usize = WINDOW_BYTES / 2;
+/// So many numbers are filled at once where the input repeats itself.
+const LANES: usize = 16;
 /// Length of the strings on our own chains.
 pub(super) const STRING_BYTES: usize = 4;
 /// The library's buckets.
@@ -74,6 +79,7 @@ pub(super) struct Chains {
     bucket_heads: Box<[u16; BUCKETS]>,
     string_heads: Box<[u16; HEADS]>,
     used_string_heads: usize,
+    period: Period,
     /// The library's chains: of the positions whose first three bytes have the same hash.
     pub(super) bucket_steps: Ring,
     /// Counts the positions within a bucket.
@@ -88,6 +94,7 @@ impl Chains {
             bucket_heads: zeroed(),
             string_heads: zeroed(),
             used_string_heads: HEADS,
+            period: Period::none(0),
             bucket_steps: Ring::new(),
             ordinals: Ring::new(),
             string_steps: Ring::new(),
@@ -98,6 +105,7 @@ impl Chains {
     /// no position before `start`.
     pub(super) fn reset(&mut self, input_bytes: usize, start: usize) {
         self.used_string_heads = HEADS.min(2 * input_bytes.next_power_of_two());
+        self.period = Period::none(start);
         self.bucket_heads.fill(no_head(start));
         self.string_heads[..self.used_string_heads].fill(no_head(start));
     }
@@ -112,24 +120,12 @@ impl Chains {
         }
         let strings_end = end.min(input.len().saturating_sub(STRING_BYTES - 1));
         let mut at = start;
-        // Positions in a row that share one step on both chains, and that step.
-        let (mut steady, mut step) = (0, OUT_OF_WINDOW);
         while at < strings_end {
             let block = at..strings_end.min(at + BLOCK);
             self.link(input, block.clone());
             at = block.end;
-            let last_step = self.string_steps.get(at - 1);
-            if last_step != step {
-                (steady, step) = (0, last_step);
-            }
-            let is_steady = |at| self.string_steps.get(at) == step && self.bucket_steps.get(at) == step;
-            if step < OUT_OF_WINDOW && block.clone().rev().all(is_steady) {
-                steady += block.len();
-                if steady >= usize::from(step) {
-                    at = self.link_run(input, at..strings_end, step);
-                }
-            } else {
-                steady = 0;
+            if let Some(period) = self.period.find(input, block.len(), at, self.string_steps.get(at - 1)) {
+                at = self.link_run(input, at..strings_end, period);
             }
         }
         // At the last three positions nothing is looked up, but the library goes by the
@@ -176,29 +172,21 @@ impl Chains {
     }
 
     /// Adds those of `positions` from the front on up to which the input repeats itself with
-    /// a period of `step`, and returns the first not added. The period before has this step
-    /// throughout, so that its strings differ in their hashes: then it is the step of all
-    /// that follow.
+    /// this period, and returns the first not added. It has done so for the whole of the
+    /// period before: then the steps are those of one period before, and an ordinal grows by
+    /// as much as it did there.
     #[inline(never)]
-    fn link_run(&mut self, input: &[u8], positions: Range<usize>, step: u16) -> usize {
-        let (start, period) = (positions.start, usize::from(step));
+    fn link_run(&mut self, input: &[u8], positions: Range<usize>, period: usize) -> usize {
+        let start = positions.start;
         let ahead = &input[start..positions.end + STRING_BYTES - 1];
         let equal_bytes = common_length(ahead, &input[start - period..][..ahead.len()]);
         let run_end = start + equal_bytes.saturating_sub(STRING_BYTES - 1);
-        // Ordinals grow by one per period. Several at once do not wait for each other.
-        let periods = 16_u16.div_ceil(step);
-        let stride = periods * step;
         for at in start..run_end {
-            let at = at as u16;
-            self.string_steps.0[usize::from(at)] = step;
-            self.bucket_steps.0[usize::from(at)] = step;
-        }
-        let slow_end = run_end.min(start + usize::from(stride));
-        for (range, back, growth) in [(start..slow_end, step, 1), (slow_end..run_end, stride, periods)] {
-            for at in range.map(|at| at as u16) {
-                let ordinal = self.ordinals.0[usize::from(at.wrapping_sub(back))];
-                self.ordinals.0[usize::from(at)] = ordinal.wrapping_add(growth);
-            }
+            let [place, before, twice_before] = [at, at - period, at - 2 * period].map(|at| usize::from(at as u16));
+            self.string_steps.0[place] = self.string_steps.0[before];
+            self.bucket_steps.0[place] = self.bucket_steps.0[before];
+            let growth = self.ordinals.0[before].wrapping_sub(self.ordinals.0[twice_before]);
+            self.ordinals.0[place] = self.ordinals.0[before].wrapping_add(growth);
         }
         for at in start.max(run_end - period)..run_end {
             let hash = string_hash(word32(input, at), self.used_string_heads);
@@ -207,6 +195,53 @@ impl Chains {
             self.bucket_heads[moved_bucket(bucket, input[at + 2])] = at as u16;
         }
         run_end
+    }
+}
+
+/// Watches for input that repeats itself.
+struct Period {
+    /// The first position on the chains.
+    first: usize,
+    /// The step seen most at the ends of the last blocks.
+    step: u16,
+    /// How many positions speak for it. Not all must: some strings share a hash.
+    votes: usize,
+}
+
+impl Period {
+    /// None seen yet, with no position on the chains before `first`.
+    fn none(first: usize) -> Self {
+        Period {
+            first,
+            step: OUT_OF_WINDOW,
+            votes: 0,
+        }
+    }
+
+    /// The period with which the whole of the last one before `at` has repeated the one
+    /// before, which is on the chains. To be called after each block, with its count of
+    /// positions and the step at its last.
+    #[inline(always)]
+    fn find(&mut self, input: &[u8], block: usize, at: usize, last_step: u16) -> Option<usize> {
+        if last_step != self.step {
+            self.votes = self.votes.saturating_sub(4 * block);
+            if self.votes == 0 {
+                self.step = last_step;
+            }
+            return None;
+        }
+        self.votes = (self.votes + block).min(LONGEST_PERIOD);
+        // A multiple of a short one: numbers that do not wait for each other.
+        let period = usize::from(self.step) * LANES.div_ceil(self.step.into());
+        if period > LONGEST_PERIOD || self.votes < period || at < self.first + 2 * period {
+            return None;
+        }
+        let repeats = input[at - period..at] == input[at - 2 * period..at - period];
+        if !repeats {
+            // Not again before as many positions as comparing takes.
+            self.votes = 0;
+        }
+        repeats.then_some(period)
     }
 }
 
