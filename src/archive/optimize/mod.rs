@@ -23,6 +23,7 @@ pub use destination::{optimize_to, optimize_to_on};
 pub use tree::ChainBudget;
 
 use super::neutral::NeutralPack;
+use super::seeds::Seeds;
 use super::{CommitInfo, Error, Writer, encode};
 use crate::format::index::{Entry, EntryKind};
 use crate::format::note::Note;
@@ -430,9 +431,15 @@ impl Run<'_> {
         }
         let entries = self.writer.entries()?;
         let others = entries.iter().filter(|entry| !is_current(&entry.pack));
+        let mut bases: HashSet<Digest> = HashSet::new();
         for entry in others.filter(|entry| entry.kind == EntryKind::Blob) {
-            needed.extend(self.writer.read_meta(&entry.digest)?.base.map(Digest));
+            bases.extend(self.writer.read_meta(&entry.digest)?.base.map(Digest));
         }
+        // What other seeds were made from is still asked when a crate is erased. [R 14.3]
+        bases.retain(|base| !needed.contains(base));
+        let seeds = self.writer.with_archive(Seeds::of)?;
+        needed.extend(seeds.notes_of(&|seed| bases.contains(seed)));
+        needed.extend(bases);
         let mut live: BTreeMap<u32, u64> = BTreeMap::new();
         for entry in &entries {
             if entry.kind == EntryKind::Seed && !needed.contains(&entry.digest) {

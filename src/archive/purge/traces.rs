@@ -3,9 +3,10 @@
 
 use super::super::gc::PackShare;
 use super::super::names::pack_name;
+use super::super::seeds::Seeds;
 use super::super::{Archive, Error};
 use crate::format::head::PackEntry;
-use crate::format::index::{Entry, EntryKind};
+use crate::format::index::Entry;
 use crate::format::pack::{PackHeader, RecordKind, RecordMeta};
 use crate::ids::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,12 +42,10 @@ impl Traces {
             .into_iter()
             .map(|entry| (entry.digest, entry))
             .collect();
-        // Which crates a seed was made from its record does not say. [R 14.3]
-        let seeds: BTreeSet<Digest> = live
-            .values()
-            .filter(|entry| in_seeds && entry.kind == EntryKind::Seed)
-            .map(|entry| entry.digest)
-            .collect();
+        let seeds = match in_seeds {
+            true => Seeds::of(archive)?.with_bytes_of(digests),
+            false => BTreeSet::new(),
+        };
         let is_gone = |digest: &Digest| digests.contains(digest) || seeds.contains(digest);
         let mut dependents: Vec<(u32, u64, Digest)> = Vec::new();
         let mut dirty: BTreeSet<u32> = BTreeSet::new();

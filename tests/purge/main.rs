@@ -2,7 +2,11 @@
 //! and nothing brings them back unasked. [R 14.1] to [R 14.4]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod forms;
+mod seeds;
 
 use cratehold::archive::{
     Archive, CommitInfo, Depth, EncodeOptions, Error, PurgeOptions, PurgePlan, RepairOptions, Target, Writer, repair,
@@ -20,9 +24,8 @@ const MARKER: &str = "MARK-of-the-erased-crate-";
 /// A crate file of text: what all versions share, what this one has of its own, and,
 /// if `marked`, markers through all of it.
 fn crate_file(release: &str, marked: bool) -> Vec<u8> {
-    use flate2::{Compression, write::GzEncoder};
     let parsed: Release = release.parse().unwrap();
-    let (name, version) = (&parsed.name, &parsed.version);
+    let version = &parsed.version;
     let mut random = fastrand::Rng::with_seed(7);
     let mut text: String = (0..400)
         .map(|i| format!("fn shared_{i}() {{ {:x} }}\n", random.u64(..)))
@@ -36,6 +39,13 @@ fn crate_file(release: &str, marked: bool) -> Vec<u8> {
             text += &format!("// {MARKER}{version}-{i}\n");
         }
     }
+    pack(&parsed, &text)
+}
+
+/// A crate file with this text in it.
+fn pack(release: &Release, text: &str) -> Vec<u8> {
+    use flate2::{Compression, write::GzEncoder};
+    let (name, version) = (&release.name, &release.version);
     let manifest = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\n");
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::new(9)));
     for (path, bytes) in [("Cargo.toml", manifest.as_bytes()), ("src/lib.rs", text.as_bytes())] {
@@ -59,7 +69,7 @@ const RELEASES: [(&str, bool); 7] = [
     ("two@1.0.1", false),
 ];
 
-type Files = BTreeMap<&'static str, Vec<u8>>;
+type Files = BTreeMap<String, Vec<u8>>;
 
 /// One commit each, so that each version is the base of the next.
 fn stocked(folder: &Path) -> Files {
@@ -71,7 +81,7 @@ fn stocked(folder: &Path) -> Files {
             .add(&release.parse().unwrap(), file.clone(), EncodeOptions::default())
             .unwrap();
         writer.commit(&CommitInfo::default()).unwrap();
-        files.insert(release, file);
+        files.insert(release.into(), file);
     }
     files
 }
@@ -166,7 +176,7 @@ fn assert_no_traces(folder: &Path, gone: &[&str]) {
 
 fn assert_kept(folder: &Path, files: &Files, gone: &[&str]) {
     let archive = Archive::open(folder).unwrap();
-    for (release, file) in files.iter().filter(|(release, _)| !gone.contains(release)) {
+    for (release, file) in files.iter().filter(|(release, _)| !gone.contains(&&release[..])) {
         assert_eq!(&archive.read_crate(&Digest::of(file)).unwrap(), file, "{release}");
     }
 }
