@@ -238,7 +238,7 @@ impl Archive {
     }
 
     /// Every object held, as far as the index can be read.
-    fn readable_entries(&self) -> Vec<Entry> {
+    pub(super) fn readable_entries(&self) -> Vec<Entry> {
         let mut entries = BTreeMap::new();
         for segment in &self.indexes {
             for entry in segment.entries().filter_map(Result::ok) {

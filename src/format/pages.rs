@@ -3,6 +3,7 @@
 //! Spec section 6.
 
 use super::{Damaged, FORMAT_VERSION, u32_at, u64_at};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The unit of checking.
@@ -85,6 +86,38 @@ impl Encoder {
     }
 }
 
+fn header_crc32(header: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&header[..12]);
+    crc.update(&[0; 4]);
+    crc.update(&header[16..PAGE_BYTES]);
+    crc.finalize()
+}
+
+/// The parts of a segment file that are right by their checksums, in order: its header,
+/// pages of its body, checksums of these. Nothing, if no segment can have that length.
+pub fn right_ranges(file: &[u8]) -> Vec<Range<u64>> {
+    let page = PAGE_BYTES as u64;
+    let Some(body) = (file.len() as u64).checked_sub(page) else {
+        return Vec::new();
+    };
+    let pages = body / (page + 4);
+    if body % (page + 4) != 0 {
+        return Vec::new();
+    }
+    let checksum_at = |i: u64| page * (pages + 1) + 4 * i;
+    let bytes = |i: u64| &file[(page * i) as usize..(page * (i + 1)) as usize];
+    let is_right = |i: &u64| crc32fast::hash(bytes(i + 1)) == u32_at(file, checksum_at(*i) as usize);
+    let right: Vec<u64> = (0..pages).filter(is_right).collect();
+    let mut ranges = Vec::new();
+    if header_crc32(bytes(0)) == u32_at(file, 12) {
+        ranges.push(0..page);
+    }
+    ranges.extend(right.iter().map(|i| page * (i + 1)..page * (i + 2)));
+    ranges.extend(right.iter().map(|i| checksum_at(*i)..checksum_at(i + 1)));
+    ranges
+}
+
 /// A segment's bytes, each page checked when it is first touched.
 #[derive(Debug)]
 pub struct Pages<B> {
@@ -120,11 +153,7 @@ impl<B: AsRef<[u8]>> Pages<B> {
                 u32_at(header, 8),
             ));
         }
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&header[..12]);
-        crc.update(&[0; 4]);
-        crc.update(&header[16..]);
-        let found = crc.finalize();
+        let found = header_crc32(header);
         if found != u32_at(header, 12) {
             let expected = format!("{:08x}", u32_at(header, 12));
             return Err(Damaged::new(
@@ -252,6 +281,26 @@ mod tests {
             let noticed = Pages::open(&bad[..], b"TESTTEST").and_then(|pages| pages.verify());
             assert!(noticed.is_err(), "flip at {at}");
             assert!(Pages::open(&bytes[..at], b"TESTTEST").is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_in_a_damaged_file_is_told() {
+        let bytes = encode(b"TESTTEST", 4, &[11, 12], &[7; 9000]);
+        let all = [0..4096, 4096..8192, 8192..12288, 12288..16384];
+        let checksums = [16384..16388, 16388..16392, 16392..16396];
+        assert_eq!(right_ranges(&bytes), [&all[..], &checksums].concat());
+        for (at, lost) in [(40, vec![0]), (5000, vec![1, 4]), (16390, vec![2, 5])] {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            let mut left = [&all[..], &checksums].concat();
+            for i in lost.iter().rev() {
+                left.remove(*i);
+            }
+            assert_eq!(right_ranges(&bad), left, "flip at {at}");
+        }
+        for cut in [0, 4095, 16395] {
+            assert_eq!(right_ranges(&bytes[..cut]), []);
         }
     }
 }

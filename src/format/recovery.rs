@@ -2,6 +2,7 @@
 //! Spec section 15. The code itself, Reed and Solomon's, is not here.
 
 use super::{Damaged, FORMAT_VERSION, u32_at, u64_at};
+use std::ops::Range;
 
 const MAGIC: &[u8; 8] = b"CRHRECO1";
 /// The unit of loss and of recovery: what a drive loses when it loses anything. [R 15.2]
@@ -77,6 +78,12 @@ impl Shape {
     /// Shards of the covered file, the last filled up with zeros.
     pub fn data_shards(&self) -> u64 {
         self.covered_bytes.div_ceil(SHARD_BYTES as u64)
+    }
+
+    /// Where data shard `number` lies in the covered file.
+    pub fn shard_range(&self, number: u64) -> Range<u64> {
+        let from = number * SHARD_BYTES as u64;
+        from..(from + SHARD_BYTES as u64).min(self.covered_bytes)
     }
 
     /// How many of them are in `group`: each goes to the next group, round and round, so

@@ -89,6 +89,21 @@ impl Loaded {
         Ok(is_whole.then_some(bytes))
     }
 
+    /// Whether the table has a checksum for shard `number`.
+    pub(super) fn knows(&self, number: u64) -> bool {
+        self.checksums.get(number as usize).copied().flatten().is_some()
+    }
+
+    /// Whether the covered file `name` has, all of it, the bytes that this was made of.
+    pub(super) fn fits(&self, medium: &dyn Medium, name: &str) -> Result<bool, Error> {
+        let mut fits = true;
+        each_shard(medium, name, self.shape.covered_bytes, &mut |number, shard| {
+            fits &= self.is(number, shard);
+            Ok(())
+        })?;
+        Ok(fits)
+    }
+
     /// Whether `shard` is shard number `number`, by its checksum.
     pub(super) fn is(&self, number: u64, shard: &[u8]) -> bool {
         let expected = self.checksums.get(number as usize).copied().flatten();

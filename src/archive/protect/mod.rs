@@ -7,6 +7,7 @@
 mod codec;
 mod cover;
 mod load;
+mod own;
 mod restore;
 
 pub(super) use restore::restore_all;
@@ -194,8 +195,8 @@ fn best(found: &[(RecoveryFile, Shape)], target: Target) -> Option<&(RecoveryFil
 }
 
 impl Writer {
-    /// Makes recovery data for what has none, or less than `options` ask for. Of the
-    /// newest pack what is committed is covered; what comes later the next call covers.
+    /// Makes recovery data for what has none, or less than `options` ask for, or such as
+    /// was made of other bytes: so everything that is protected is read. Of the newest pack what is committed is covered; what comes later the next call covers.
     /// Files that are damaged are left out: what is made of them would be of no use.
     ///
     /// # Errors
@@ -222,7 +223,11 @@ impl Writer {
                     && shape.recovery_shards >= planned.recovery_shards
                     && damaged.iter().all(|(bad, _)| bad.name != file.name)
             };
-            if best(&found, target).is_some_and(is_enough) {
+            let best = best(&found, target).filter(|best| is_enough(best));
+            if let Some((file, _)) = best
+                && let Some(loaded) = Loaded::open(&*archive.medium, file)?
+                && loaded.fits(&*archive.medium, &target.name())?
+            {
                 report.kept += 1;
                 (options.progress)(bytes);
                 continue;

@@ -103,7 +103,7 @@ pub fn repair_on(
     }
     lock(&**medium)?;
     // What can be had without asking anybody comes first.
-    report.structure = restore_all(&**medium, options.dry_run)?;
+    report.structure = restore_all(medium, options.dry_run)?;
     let rescue = rescue::rescue(medium, options.dry_run)?;
     report.structure.extend(rescue.notes);
     if options.dry_run {

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::print_stdout, reason = "figures, with --nocapture")]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod hostile;
 
 use cratehold::archive::{
     Archive, CommitInfo, Coverage, Depth, EncodeOptions, ProtectOptions, ProtectReport, PurgeOptions, RepairOptions,
