@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Content bytes between two looks at whether to stop.
 const ROUND_BYTES: u64 = 256 << 20;
@@ -149,7 +149,8 @@ impl Archive {
             ..VerifyReport::default()
         };
         let is_sound = report.problems.is_empty();
-        let names = self.names();
+        // Of a whole archive nobody asks for them.
+        let names = LazyLock::new(|| self.names());
         let mut entries = self.readable_entries();
         if !is_sound {
             report.problems.extend(self.lost_to_the_index(&names, &entries));
@@ -220,11 +221,9 @@ impl Archive {
 
     fn verify_round(&self, entries: &[Entry], options: &VerifyOptions<'_>, note: &Note<'_>) {
         if options.depth == Depth::Quick {
-            in_parallel(entries, options.threads, |entry| {
-                note(
-                    entry,
-                    chain::read_record(&*self.medium, entry).map(|record| (record.meta, 0)),
-                );
+            in_parallel(entries, options.threads, |entry, buffer| {
+                let checked = chain::check_record(&*self.medium, entry, buffer);
+                note(entry, checked.map(|meta| (meta, 0)));
             });
         } else {
             self.walk_contents(entries.to_vec(), options.threads, &|entry, decoded| {
@@ -293,13 +292,15 @@ fn check_content(entry: &Entry, meta: &RecordMeta, content: &[u8], depth: Depth)
     Ok(content.len() as u64)
 }
 
-fn in_parallel<T: Sync>(items: &[T], threads: usize, work: impl Fn(&T) + Sync) {
+/// Each thread has a buffer of its own for `work`.
+fn in_parallel<T: Sync>(items: &[T], threads: usize, work: impl Fn(&T, &mut Vec<u8>) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
+                let mut buffer = Vec::new();
                 while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    work(item);
+                    work(item, &mut buffer);
                 }
             });
         }

@@ -154,10 +154,18 @@ impl RecordMeta {
 /// # Errors
 /// When length or checksum differ.
 pub fn check_frame(meta: &RecordMeta, frame: &[u8]) -> Result<(), Damaged> {
-    if frame.len() as u64 != meta.frame_bytes {
-        return Err(Damaged::new("frame length", 0, meta.frame_bytes, frame.len()));
+    check_frame_sum(meta, frame.len() as u64, || crc32fast::hash(frame))
+}
+
+/// As [`check_frame`], of a frame that is so long and has this CRC-32.
+///
+/// # Errors
+/// As [`check_frame`].
+pub fn check_frame_sum(meta: &RecordMeta, frame_bytes: u64, crc32: impl FnOnce() -> u32) -> Result<(), Damaged> {
+    if frame_bytes != meta.frame_bytes {
+        return Err(Damaged::new("frame length", 0, meta.frame_bytes, frame_bytes));
     }
-    check_crc("frame checksum", meta.frame_crc32, frame)
+    same_crc("frame checksum", meta.frame_crc32, crc32())
 }
 
 /// Checks decoded content against its record.
@@ -172,7 +180,10 @@ pub fn check_content(meta: &RecordMeta, content: &[u8]) -> Result<(), Damaged> {
 }
 
 fn check_crc(what: &'static str, expected: u32, bytes: &[u8]) -> Result<(), Damaged> {
-    let found = crc32fast::hash(bytes);
+    same_crc(what, expected, crc32fast::hash(bytes))
+}
+
+fn same_crc(what: &'static str, expected: u32, found: u32) -> Result<(), Damaged> {
     if found == expected {
         return Ok(());
     }

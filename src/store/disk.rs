@@ -97,6 +97,10 @@ impl Medium for DiskMedium {
         Ok(bytes)
     }
 
+    fn read_into(&self, name: &str, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        positional::read_exact(&*self.handle(name, false)?, bytes, offset)
+    }
+
     fn open_sealed(&self, name: &str) -> io::Result<FileBytes> {
         map::map(&File::open(self.path(name))?)
     }

@@ -46,6 +46,15 @@ pub trait Medium: Send + Sync + std::fmt::Debug {
     /// `UnexpectedEof` when the file is shorter.
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 
+    /// As [`Medium::read_at`], into memory that is there already: all of `bytes`.
+    ///
+    /// # Errors
+    /// As [`Medium::read_at`].
+    fn read_into(&self, name: &str, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        bytes.copy_from_slice(&self.read_at(name, offset, bytes.len())?);
+        Ok(())
+    }
+
     /// A whole file that will not change any more.
     ///
     /// # Errors
