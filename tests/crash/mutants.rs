@@ -142,6 +142,24 @@ fn without_last_folder_syncs(ops: &[Op]) -> Vec<Op> {
         .collect()
 }
 
+/// The first head of several is never written; so the last goes over the newest.
+fn without_a_commit_between(ops: &[Op]) -> Vec<Op> {
+    let is_write = |op: &Op| matches!(op, Op::Write { name, .. } if name.starts_with("head"));
+    let writes: Vec<usize> = (0..ops.len()).filter(|at| is_write(&ops[*at])).collect();
+    let (Some(&first), true) = (writes.first(), writes.len() > 1) else {
+        return ops.to_vec();
+    };
+    let sync = ops[first..]
+        .iter()
+        .position(|op| is_sync_of(op, "head"))
+        .map(|at| first + at);
+    let kept = ops
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at != first && Some(*at) != sync);
+    kept.map(|(_, op)| op.clone()).collect()
+}
+
 /// Each recovery file goes before the one that takes its place is made.
 fn old_recovery_first(ops: &[Op]) -> Vec<Op> {
     let mut out: Vec<Op> = Vec::new();
@@ -272,6 +290,102 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
+/// Mistakes of one command only, as its own workload must notice them: that others order
+/// their steps well says nothing of it.
+const OF_ONE: &[(&str, Mutant)] = &[
+    (
+        "optimize",
+        Mutant {
+            what: "a pack that was optimized is not synced",
+            change: |ops| without(ops, |op| is_sync_of(op, "packs/")),
+        },
+    ),
+    (
+        "optimize",
+        Mutant {
+            what: "the name of a pack that was optimized is not synced",
+            change: |ops| without(ops, |op| is_folder_sync(op, "packs")),
+        },
+    ),
+    (
+        "optimize",
+        Mutant {
+            what: "a pack that was optimized is synced behind the head",
+            change: |ops| after_the_head(ops, |op| is_sync_of(op, "packs/")),
+        },
+    ),
+    (
+        "optimize",
+        Mutant {
+            what: "the index of what was optimized is not synced",
+            change: |ops| without(ops, |op| is_sync_of(op, "index/")),
+        },
+    ),
+    (
+        "optimize",
+        Mutant {
+            what: "packs go one commit before what was optimized counts",
+            change: sweep_early,
+        },
+    ),
+    (
+        "rewriting packs",
+        Mutant {
+            what: "a pack goes one commit before what was moved out of it counts",
+            change: sweep_early,
+        },
+    ),
+    (
+        "purge",
+        Mutant {
+            what: "what a purge compresses anew is not synced",
+            change: |ops| without(ops, |op| is_sync_of(op, "packs/")),
+        },
+    ),
+    (
+        "purge",
+        Mutant {
+            what: "the fact that a purge notes is not synced",
+            change: |ops| without(ops, |op| is_sync_of(op, "manifest/")),
+        },
+    ),
+    (
+        "purge",
+        Mutant {
+            what: "a pack with what is erased goes one commit early",
+            change: sweep_early,
+        },
+    ),
+    (
+        "a bundle of two snapshots",
+        Mutant {
+            what: "bytes out of a bundle are not synced",
+            change: |ops| without(ops, |op| is_sync_of(op, "packs/")),
+        },
+    ),
+    (
+        "a bundle of two snapshots",
+        Mutant {
+            what: "bytes out of a bundle are synced behind the head that tells of them",
+            change: |ops| after_the_head(ops, |op| is_sync_of(op, "packs/")),
+        },
+    ),
+    (
+        "a bundle of two snapshots",
+        Mutant {
+            what: "what a bundle tells is not synced",
+            change: |ops| without(ops, |op| is_sync_of(op, "manifest/")),
+        },
+    ),
+    (
+        "a bundle of two snapshots",
+        Mutant {
+            what: "no commit comes between where a bundle skips a number",
+            change: without_a_commit_between,
+        },
+    ),
+];
+
 /// Mistakes of a run that comes after one that was killed.
 const AFTER_A_KILL: &[Mutant] = &[
     Mutant {
@@ -362,6 +476,12 @@ fn every_mistake_is_noticed() {
     };
     for mutant in MUTANTS {
         row(mutant.what, killed_by(mutant, &recordings));
+    }
+    for (workload, mutant) in OF_ONE {
+        let own: Vec<usize> = (0..recordings.len())
+            .filter(|at| recordings[*at].0 == *workload)
+            .collect();
+        row(mutant.what, killed_by(mutant, &recordings[own[0]..=own[0]]));
     }
     for mutant in AFTER_A_KILL {
         let result = faults::every_kill(&mutant.change);

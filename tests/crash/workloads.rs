@@ -398,6 +398,9 @@ fn take_bundle(medium: &Arc<Recorder>, path: &Path) -> Result<(), Error> {
 
 /// Takes a bundle in. The older head tells of a commit on the way, if there was one.
 fn apply_bundle(stage: &Stage, path: &Path) -> Result<(), Error> {
+    if let Ok(before) = Archive::open_on(stage.medium.clone()) {
+        stage.told(&before)?;
+    }
     let rehearsal = Recorder::new(stage.medium.image());
     take_bundle(&rehearsal, path).unwrap();
     let mut image = rehearsal.image();
