@@ -11,7 +11,11 @@ use crate::ids::{Digest, Release};
 use zstd::zstd_safe::{CCtx, CParameter};
 
 /// The zstd level of `sync` and `import`; the benchmark says why.
-pub const DEFAULT_LEVEL: i32 = 9;
+pub const DEFAULT_LEVEL: i32 = 8;
+/// At that level, twice as large a table as zstd would take: a content and its base are more
+/// to look through than a level is tuned for. Level 8 with it makes the corpus 1.1 % smaller
+/// than level 9 without, in the same time; zstd cuts it to the window of small contents.
+const DEFAULT_HASH_LOG: u32 = 22;
 /// The level for crate files that no engine reproduces.
 const RAW_LEVEL: i32 = 19;
 /// The level for crate files of which nobody has asked whether one does.
@@ -318,6 +322,11 @@ pub(super) fn compress(content: &[u8], base: Option<&[u8]>, level: i32) -> Resul
         CParameter::ChecksumFlag(false),
     ] {
         context.set_parameter(parameter).map_err(zstd)?;
+    }
+    if level == DEFAULT_LEVEL {
+        context
+            .set_parameter(CParameter::HashLog(DEFAULT_HASH_LOG))
+            .map_err(zstd)?;
     }
     if let Some(base) = base {
         context.ref_prefix(base).map_err(zstd)?;
