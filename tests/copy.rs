@@ -8,12 +8,12 @@ use cratehold::archive::{
 };
 use cratehold::store::{DiskMedium, Medium};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use support::crate_file;
 use support::drive::Drive;
+use support::{copy_folder, crate_file};
 
 struct Desk(tempfile::TempDir);
 
@@ -269,16 +269,4 @@ fn a_signature_goes_with_what_it_signs() {
     std::fs::remove_file(desk.path("b/head1")).unwrap();
     let output = desk.run(&["copy", "a", "b"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &to),
-            false => drop(std::fs::copy(entry.path(), to).unwrap()),
-        }
-    }
 }

@@ -257,7 +257,7 @@ fn bad_archives_are_reported() {
         let (name, rest) = line.split_once(" | ").unwrap();
         let (file, _) = rest.split_once(" | ").unwrap();
         let folder = tempfile::tempdir().unwrap();
-        copy(&repository("tests/golden/format-1"), folder.path());
+        support::copy_folder(&repository("tests/golden/format-1"), folder.path());
         fs::copy(
             repository("tests/golden/bad").join(name).join(file),
             folder.path().join(file),
@@ -346,17 +346,4 @@ fn another_zlib_is_said_plainly_and_writes_nothing() {
         said(&output)
     );
     assert!(!file.exists());
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }

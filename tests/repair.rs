@@ -10,7 +10,7 @@ use cratehold::archive::{
 use cratehold::ids::Digest;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::{Registry, crate_file};
+use support::{Registry, copy_folder, crate_file};
 
 const RELEASES: [&str; 5] = ["one@1.0.0", "one@1.0.1", "one@1.0.2", "two@0.1.0", "two@0.2.0"];
 
@@ -66,18 +66,6 @@ fn damage(folder: &Path, files: &[&Vec<u8>]) {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => drop(std::fs::copy(&path, &target).unwrap()),
-        }
-    }
-}
-
 struct Desk {
     folder: tempfile::TempDir,
     files: Vec<Vec<u8>>,
@@ -87,7 +75,7 @@ impl Desk {
     fn new() -> Desk {
         let folder = tempfile::tempdir().unwrap();
         let files = stocked(&folder.path().join("a"));
-        copy(&folder.path().join("a"), &folder.path().join("good"));
+        copy_folder(&folder.path().join("a"), &folder.path().join("good"));
         Desk { folder, files }
     }
 

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
-use support::Registry;
+use support::{Registry, copy_folder};
 
 const MARKER: &str = "MARK-of-the-erased-crate-";
 
@@ -365,18 +365,6 @@ fn nothing_brings_it_back_unasked() {
     let archive = Archive::open(&at).unwrap();
     assert_eq!(archive.read_crate(&Digest::of(&file)).unwrap(), file);
     assert_eq!(archive.purged().unwrap().len(), 1);
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy_folder(&path, &target),
-            false => drop(std::fs::copy(&path, &target).unwrap()),
-        }
-    }
 }
 
 fn run(archive: &Path, args: &[&str]) -> (Option<i32>, String, String) {
