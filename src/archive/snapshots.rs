@@ -35,7 +35,8 @@ impl Snapshot {
 
 impl Archive {
     /// The cursor of a snapshot behind which no commit of the registry index stands, as
-    /// when an older index was imported: it is to be read whole again. [R 7.3]
+    /// when an older index was imported. No commit has this name, so that the index is
+    /// read whole again, as where a commit is not there any more. [R 7.3]
     pub const STALE_CURSOR: &str = "-";
 
     /// This archive as its manifest was after snapshot `generation`: later events

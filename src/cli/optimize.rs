@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Tar bytes that one core compresses in a second at level 22, about; for a forecast.
-const CORE_BYTES_PER_SECOND: u64 = 1_500_000;
+const CORE_BYTES_PER_SECOND: u64 = 1_300_000;
 /// A pack is as long as any writer makes them.
 const PACK_BYTES: u64 = 1 << 30;
 

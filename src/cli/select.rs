@@ -165,14 +165,14 @@ pub fn erasure(archive: &Archive, purged: &ReleaseState) -> Result<String, crate
 }
 
 /// The release that `wanted` would mean, were it held: one that the registry lists.
-fn unheld(archive: &Archive, state: &CrateState, wanted: &str) -> Result<Option<ReleaseState>, String> {
+fn unheld(
+    archive: &Archive,
+    state: &CrateState,
+    wanted: &str,
+) -> Result<Option<ReleaseState>, cratehold::archive::Error> {
     let mut listed = Vec::new();
     for release in state.current().filter(|release| release.is_listed()) {
-        if archive
-            .find(&release.digest)
-            .map_err(|error| error.to_string())?
-            .is_none()
-        {
+        if archive.find(&release.digest)?.is_none() {
             listed.push(release.clone());
         }
     }

@@ -61,8 +61,8 @@ pub(super) fn list(
     if since.as_ref() != Some(&index.commit()) {
         watch.tell(Notice::Phase(Phase::Reading));
         let changes = match since {
-            Some(since) if since != Archive::STALE_CURSOR => index.changes_since(&since)?,
-            _ => None,
+            Some(since) => index.changes_since(&since)?,
+            None => None,
         };
         let (files, gone) = match changes {
             Some(TreeChanges { changed, gone }) => (changed, Some(gone)),

@@ -30,6 +30,16 @@ impl World {
         options
     }
 
+    /// Its repository served over HTTP, and options to fetch it into a clone.
+    fn serve(&self) -> (GitServer, Options) {
+        let server = GitServer::start(self.folder.path());
+        let mut options = self.options();
+        options.index = IndexUrl::parse(&format!("http://127.0.0.1:{}/index.git", server.port)).unwrap();
+        options.index_cache = self.folder.path().join("archive.index");
+        options.http.idle_timeout = Duration::from_secs(20);
+        (server, options)
+    }
+
     fn all(&self) -> Report {
         self.all_with(&self.options()).unwrap()
     }
@@ -205,11 +215,7 @@ fn a_remote_index_is_fetched_shallow_and_by_force() {
     let mut world = World::new();
     world.publish("far@1.0.0");
     world.git.commit("first");
-    let server = GitServer::start(world.folder.path());
-    let mut options = world.options();
-    options.index = IndexUrl::parse(&format!("http://127.0.0.1:{}/index.git", server.port)).unwrap();
-    options.index_cache = world.folder.path().join("archive.index");
-    options.http.idle_timeout = Duration::from_secs(20);
+    let (server, mut options) = world.serve();
     let report = world.all_with(&options).unwrap();
     assert!(report.is_complete(), "{:?}", report.failures);
     assert_eq!(report.downloaded, 1);
@@ -243,11 +249,7 @@ fn a_clone_with_many_packs_is_fetched_anew() {
     let mut world = World::new();
     world.publish("worn@1.0.0");
     world.git.commit("first");
-    let server = GitServer::start(world.folder.path());
-    let mut options = world.options();
-    options.index = IndexUrl::parse(&format!("http://127.0.0.1:{}/index.git", server.port)).unwrap();
-    options.index_cache = world.folder.path().join("archive.index");
-    options.http.idle_timeout = Duration::from_secs(20);
+    let (_server, options) = world.serve();
     assert!(world.all_with(&options).unwrap().is_complete());
     let folder = options.index_cache.join("objects/pack");
     let packs = || {

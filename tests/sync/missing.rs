@@ -211,4 +211,14 @@ fn what_is_missing_is_listed_with_the_time_of_its_next_asking() {
             && told.contains("asked once"),
         "{told}"
     );
+    // What failed in another way is only not held.
+    registry.publish("gone@1.2.0");
+    registry.always(&dl_path("gone@1.2.0"), Some(Act::Wrong));
+    assert_eq!(sync(folder.path(), &registry, &["gone"]).failed, 1);
+    let (code, _, told) = program(&["info", "gone@1.2.0"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.contains("gone@1.2.0 is in the registry but not held: `cratehold sync --crate gone@=1.2.0` fetches it"),
+        "{told}"
+    );
 }

@@ -18,10 +18,11 @@ pub(super) struct Own {
     /// right or wrong as one.
     ranges: Vec<Range<u64>>,
     /// Of a pack its whole records: what they are, and where.
-    records: BTreeSet<(Digest, Range64)>,
+    records: BTreeSet<(Digest, Place)>,
 }
 
-type Range64 = (u64, u64);
+/// Where a record begins and ends in its pack.
+type Place = (u64, u64);
 
 impl Own {
     /// Looks at all `bytes` of the file of `target`.
@@ -78,8 +79,7 @@ impl Own {
     }
 }
 
-/// Where a record begins and ends.
-pub(super) fn place(entry: &Entry) -> Range64 {
+pub(super) fn place(entry: &Entry) -> Place {
     let from = u64::from(entry.record_offset);
     (from, from + u64::from(entry.record_bytes))
 }
