@@ -111,7 +111,9 @@ fn a_flipped_byte_never_makes_a_line() {
             }
             count
         });
-        std::fs::remove_dir_all(&archive).unwrap();
+        // Only for room: a file system in user space keeps a file, and so its folder, as long
+        // as somebody still has it open.
+        let _ = std::fs::remove_dir_all(&archive);
         (result, lines)
     };
     assert_eq!(read(good.len()).1, 20);
