@@ -95,7 +95,7 @@ impl Archive {
     /// Recovery data that is itself damaged helps less than its owner believes.
     fn verify_recovery(&self) -> Vec<Problem> {
         let folder = self.medium.describe();
-        match self.damaged_recovery() {
+        match self.check_recovery() {
             Err(error) => vec![Problem {
                 release: None,
                 place: None,
@@ -103,10 +103,10 @@ impl Archive {
             }],
             Ok(damaged) => damaged
                 .into_iter()
-                .map(|(file, cause)| Problem {
+                .map(|(name, cause)| Problem {
                     release: None,
-                    place: Some(Place::of(&file.name, 0, file.bytes)),
-                    message: format!("{folder}/{}: {cause}; `cratehold protect` makes it anew", file.name),
+                    place: Some(Place::of(&name, 0, self.medium.len(&name).unwrap_or(0))),
+                    message: format!("{folder}/{name}: {cause}; `cratehold protect` makes it anew"),
                 })
                 .collect(),
         }

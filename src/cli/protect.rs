@@ -13,7 +13,7 @@ pub struct Args {
     /// about as much room. What is protected already keeps what it has, if that is more.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
     percent: u8,
-    /// Only tell what is protected and what is not.
+    /// Only tell what is protected and what is not, by recovery data that is itself whole.
     #[arg(long, conflicts_with_all = ["percent", "remove"])]
     check: bool,
     /// Remove all recovery data.
@@ -78,8 +78,14 @@ pub fn run(folder: &Path, args: Args) -> CommandResult {
 
 fn check(archive: &Archive, json: bool) -> CommandResult {
     let coverage = archive.coverage()?;
+    let problems = archive.check_recovery()?;
     if json {
-        say!("{}", as_json(&coverage, None));
+        let mut answer = as_json(&coverage, None);
+        answer["problems"] = problems
+            .iter()
+            .map(|(file, cause)| serde_json::json!({"file": file, "message": cause}))
+            .collect();
+        say!("{answer}");
     } else {
         for file in &coverage.files {
             match (file.covered_bytes, file.is_whole()) {
@@ -96,7 +102,10 @@ fn check(archive: &Archive, json: bool) -> CommandResult {
         }
         say!("{}", summary(&coverage));
     }
-    match coverage.is_whole() {
+    for (file, cause) in &problems {
+        eprintln!("damaged: {file}: {cause}; `cratehold protect` makes it anew");
+    }
+    match coverage.is_whole() && problems.is_empty() {
         true => Ok(ExitCode::SUCCESS),
         false => Ok(ExitCode::FAILURE),
     }

@@ -119,6 +119,21 @@ fn recovery_files_of_other_bytes_change_nothing() {
                 change(&mut other, &mut random);
                 let at = recovery_path(folder, kind, number, 0);
                 std::fs::write(&at, recovery_for(id, kind, number, &other)).unwrap();
+                // Whoever only looks is told of it too, and of nothing else; but for what is
+                // beside a file that no head names any more.
+                let archive = Archive::open(folder).unwrap();
+                let files = archive.coverage().unwrap().files;
+                let is_named = files.iter().any(|file| path == folder.join(&file.name));
+                let report = archive.verify(Depth::Quick, 1, &|_| {}).unwrap();
+                let problems: Vec<&str> = report.problems.iter().map(|problem| &problem.message[..]).collect();
+                match &problems[..] {
+                    [problem] => assert!(problem.contains("made for other bytes than those of"), "{problem}"),
+                    _ => assert!(
+                        problems.is_empty() && !is_named,
+                        "{what}, {}: {report:?}",
+                        path.display()
+                    ),
+                }
                 if lost_heads {
                     for head in ["head0", "head1"] {
                         std::fs::remove_file(folder.join(head)).unwrap();

@@ -367,6 +367,17 @@ fn the_command_says_what_is_covered() {
     assert!(stdout.contains("3 files protected now"), "{stdout}");
     assert_eq!(run(&["protect", "--check"]).0, Some(0));
     assert!(run(&["verify"]).1.contains("protected: 3 of 3 files"));
+    let recovery = folder.path().join("recovery/00000001.p0");
+    let whole = std::fs::read(&recovery).unwrap();
+    let mut bytes = whole.clone();
+    bytes[5000] ^= 1;
+    std::fs::write(&recovery, bytes).unwrap();
+    let (code, stdout, stderr) = run(&["protect", "--check", "--json"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("damaged: recovery/00000001.p0: 1 of its"), "{stderr}");
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(json["problems"][0]["file"], "recovery/00000001.p0");
+    std::fs::write(&recovery, whole).unwrap();
 
     stocked(folder.path(), 3..5, 2000);
     assert!(run(&["verify"]).1.contains("`cratehold protect` does the rest"));

@@ -163,18 +163,30 @@ impl Archive {
         Ok(found)
     }
 
-    /// Recovery files with damaged blocks, each with what is wrong: they are of less use
-    /// than they should be.
+    /// Recovery files that are of less use than they should be, each with the reason: some
+    /// of its blocks are damaged, or it was made for other bytes than those it is beside.
+    /// Reads them and all that they cover.
     ///
     /// # Errors
     /// When a folder cannot be read.
-    pub(super) fn damaged_recovery(&self) -> Result<Vec<(RecoveryFile, String)>, Error> {
-        let named: HashSet<Target> = targets(&self.head).into_iter().map(|(target, _)| target).collect();
-        let mut damaged = Vec::new();
-        for file in recovery_files(&*self.medium).map_err(Error::io("recovery"))? {
-            if !named.contains(&file.target) {
-                continue;
+    pub fn check_recovery(&self) -> Result<Vec<(String, String)>, Error> {
+        let mut found = self.damaged_recovery()?;
+        for file in self.named_recovery_files()? {
+            if found.iter().all(|(bad, _)| bad.name != file.name)
+                && let Some(loaded) = Loaded::open(&*self.medium, &file)?
+                && restore::is_foreign(&*self.medium, file.target, &loaded)?
+            {
+                let cause = format!("made for other bytes than those of {}", file.target.name());
+                found.push((file, cause));
             }
+        }
+        Ok(found.into_iter().map(|(file, cause)| (file.name, cause)).collect())
+    }
+
+    /// Recovery files with damaged blocks.
+    fn damaged_recovery(&self) -> Result<Vec<(RecoveryFile, String)>, Error> {
+        let mut damaged = Vec::new();
+        for file in self.named_recovery_files()? {
             let cause = match Loaded::open(&*self.medium, &file)? {
                 None => "not one block of its table can be read".to_owned(),
                 Some(loaded) => match loaded.count_bad_blocks(&*self.medium)? {
@@ -185,6 +197,14 @@ impl Archive {
             damaged.push((file, cause));
         }
         Ok(damaged)
+    }
+
+    /// Those beside files that the snapshot has.
+    fn named_recovery_files(&self) -> Result<Vec<RecoveryFile>, Error> {
+        let named: HashSet<Target> = targets(&self.head).into_iter().map(|(target, _)| target).collect();
+        let mut files = recovery_files(&*self.medium).map_err(Error::io("recovery"))?;
+        files.retain(|file| named.contains(&file.target));
+        Ok(files)
     }
 }
 

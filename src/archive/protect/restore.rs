@@ -80,12 +80,11 @@ impl Restoring<'_> {
         let mut bytes = robust::read(medium, &name, 0, u64::MAX)?;
         let own = Own::of(file.target, &bytes);
         let sector = |number: u64| loaded.shape.shard_range(number);
+        if is_denied(&own, loaded, &damaged) {
+            return foreign("sectors that are whole by their own checksums would be others");
+        }
         for bad in damaged.values_mut() {
-            let right = |number: &u64| own.has_all(sector(*number));
-            if bad.iter().any(|number| loaded.knows(*number) && right(number)) {
-                return foreign("sectors that are whole by their own checksums would be others");
-            }
-            bad.retain(|number| !right(number));
+            bad.retain(|number| !own.has_all(sector(*number)));
         }
         damaged.retain(|_, bad| !bad.is_empty());
         let bad_count: usize = damaged.values().map(Vec::len).sum();
@@ -179,6 +178,24 @@ fn lay_over(bytes: &mut Vec<u8>, restored: &BTreeMap<u64, Vec<u8>>, loaded: &Loa
         let own = (sector.end - sector.start) as usize;
         bytes[sector.start as usize..][..own].copy_from_slice(&shard[..own]);
     }
+}
+
+/// Whether `loaded` was made for other bytes than those of `target` that are right by their
+/// own checksums. [R 15.6]
+pub(super) fn is_foreign(medium: &dyn Medium, target: Target, loaded: &Loaded) -> Result<bool, Error> {
+    let name = target.name();
+    let damaged = damaged_shards(medium, &name, loaded)?;
+    if damaged.is_empty() {
+        return Ok(false);
+    }
+    let own = Own::of(target, &robust::read(medium, &name, 0, u64::MAX)?);
+    Ok(is_denied(&own, loaded, &damaged))
+}
+
+/// Whether what is right by its own checksums would be something else by those of `loaded`.
+fn is_denied(own: &Own, loaded: &Loaded, damaged: &BTreeMap<u32, Vec<u64>>) -> bool {
+    let is_right = |number: &u64| loaded.knows(*number) && own.has_all(loaded.shape.shard_range(*number));
+    damaged.values().flatten().any(is_right)
 }
 
 /// The numbers of the shards that are not what they were, by group.
