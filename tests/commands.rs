@@ -506,8 +506,12 @@ fn the_archive_explains_itself_to_whoever_finds_it() {
     let desk = Desk::stocked();
     let read = |name: &str| std::fs::read_to_string(desk.path("archive").join(Path::new(name))).unwrap();
     assert_has(&read("README.txt"), &["cratehold archive", "format-1.md", "reader.py"]);
-    assert_has(&read("format-1.md"), &["R 4.7"]);
-    assert_has(&read("engines.md"), &["zlib, level 9", "miniz, level 9"]);
+    let unpacked = |name: &str| {
+        let file = std::fs::File::open(desk.path("archive").join(name)).unwrap();
+        std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap()
+    };
+    assert_has(&unpacked("format-1.md.gz"), &["R 4.7"]);
+    assert_has(&unpacked("engines.md.gz"), &["zlib, level 9", "miniz, level 9"]);
     assert_has(&read("reader.py"), &["python3"]);
 }
 

@@ -3,18 +3,36 @@
 use super::commit::{now, replace, write_head};
 use super::names::HEAD_NAMES;
 use super::{Archive, Error};
+use crate::deflate::{self, Engine, Recipe};
 use crate::format::head::Head;
 use crate::store::Medium;
 use std::io;
 use std::sync::Arc;
 
-/// The files for people.
+/// The files for people. What only a programmer needs is deflated: archives of a single
+/// project are small.
 const GUIDES: [(&str, &str); 4] = [
     ("README.txt", super::README_TXT),
-    ("format-1.md", super::SPEC),
-    ("engines.md", super::ENGINES),
+    ("format-1.md.gz", super::SPEC),
+    ("engines.md.gz", super::ENGINES),
     ("reader.py", super::READER_PY),
 ];
+
+/// `text` as it lies in the file `name`.
+fn guide(name: &str, text: &str) -> Vec<u8> {
+    if !name.ends_with(".gz") {
+        return text.as_bytes().to_vec();
+    }
+    let length = text.len() as u32;
+    let trailer = [crc32fast::hash(text.as_bytes()).to_le_bytes(), length.to_le_bytes()];
+    let recipe = Recipe {
+        engine: Engine::Zlib9Mem9,
+        // Deflated, without name or time, at the highest level, on no system in particular.
+        header: vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255],
+        trailer: trailer.concat(),
+    };
+    deflate::redo(text.as_bytes(), &recipe)
+}
 
 /// Whether no commit was ever begun here.
 pub(super) fn is_empty(medium: &dyn Medium) -> Result<bool, Error> {
@@ -58,7 +76,7 @@ pub(super) fn create_with(
             .map_err(Error::io(format!("{path}/{folder}")))?;
     }
     for (name, text) in GUIDES {
-        replace(&**medium, name, text.as_bytes())?;
+        replace(&**medium, name, &guide(name, text))?;
     }
     let mut archive_id = [0; 16];
     archive_id.iter_mut().for_each(|byte| *byte = fastrand::u8(..));

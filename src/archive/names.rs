@@ -14,8 +14,11 @@ pub(super) const HEAD_NAMES: [&str; 2] = ["head0", "head1"];
 /// The folders of numbered files, and how the names in each end.
 const FOLDERS: [(&str, &str); 3] = [("packs", ".pak"), ("index", ".idx"), ("manifest", ".man")];
 /// Files for people and the signature: they go with an archive, and no head names them.
-pub const COMPANIONS: [&str; 6] = [
+/// Two were not deflated in archives of before.
+pub const COMPANIONS: [&str; 8] = [
     "README.txt",
+    "format-1.md.gz",
+    "engines.md.gz",
     "format-1.md",
     "engines.md",
     "reader.py",

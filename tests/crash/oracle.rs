@@ -2,6 +2,7 @@
 
 use super::medium::{Image, Op, Recorder};
 use cratehold::archive::{Archive, CommitInfo, Depth, EncodeOptions, Error, Writer};
+use cratehold::deflate::gunzip;
 use cratehold::format::head::Head;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -11,10 +12,18 @@ use std::sync::Arc;
 /// What every archive carries for people.
 const GUIDES: [(&str, &str); 4] = [
     ("README.txt", include_str!("../../src/archive/readme.txt")),
-    ("format-1.md", include_str!("../../format-spec/format-1.md")),
-    ("engines.md", include_str!("../../format-spec/engines.md")),
+    ("format-1.md.gz", include_str!("../../format-spec/format-1.md")),
+    ("engines.md.gz", include_str!("../../format-spec/engines.md")),
     ("reader.py", include_str!("../../tools/reader.py")),
 ];
+
+/// Whether the file `name` has `text` in it.
+fn tells(name: &str, bytes: &[u8], text: &str) -> bool {
+    match name.ends_with(".gz") {
+        true => gunzip(bytes).is_ok_and(|unpacked| unpacked == text.as_bytes()),
+        false => bytes == text.as_bytes(),
+    }
+}
 
 /// What each snapshot of a workload holds, as told when it was committed.
 #[derive(Debug, Clone, Default)]
@@ -187,7 +196,7 @@ impl History {
             }
             is_whole(archive, image).map_err(|error| format!("verifying snapshot {generation}: {error}"))?;
             for (name, text) in GUIDES {
-                if image.files.get(name).is_none_or(|bytes| **bytes != text.as_bytes()) {
+                if !image.files.get(name).is_some_and(|bytes| tells(name, bytes, text)) {
                     return Err(format!("the archive's {name} is not there or not whole"));
                 }
             }
