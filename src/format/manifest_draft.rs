@@ -14,6 +14,9 @@ const TEXT_BYTES: usize = 32 << 10;
 /// Whoever asks for one name has to decode and pass over these. Of three million releases
 /// one is found in 1.8 us; at 8 KiB and level 19 in 7 us, for 8 bytes a release less.
 const RECORD_BYTES: usize = 768;
+/// Where single texts are long (crates with thousands of features), so many of them share a
+/// frame: each is much like the one before, but for changes all over it.
+const LONG_TEXTS: usize = 8;
 /// Stored texts of one frame, put together, take no more; so the last of many that
 /// hardly differ is not far from the first.
 const TOLD_BYTES: usize = 1 << 20;
@@ -128,12 +131,13 @@ struct RawBlock {
 struct RawTexts {
     bytes: Vec<u8>,
     count: u32,
+    longest_bytes: usize,
     told_bytes: usize,
 }
 
 impl RawTexts {
     fn is_full(&self) -> bool {
-        self.bytes.len() >= TEXT_BYTES || self.told_bytes >= TOLD_BYTES
+        self.bytes.len() >= TEXT_BYTES.max(LONG_TEXTS * self.longest_bytes) || self.told_bytes >= TOLD_BYTES
     }
 }
 
@@ -185,7 +189,9 @@ impl RawBlock {
             previous.clear();
         }
         if let Some(frame) = self.frames.last_mut() {
+            let start = frame.bytes.len();
             manifest_text::push_difference(&mut frame.bytes, previous, &stored);
+            frame.longest_bytes = frame.longest_bytes.max(frame.bytes.len() - start);
             frame.count += 1;
             frame.told_bytes += stored.len();
         }
