@@ -16,6 +16,11 @@ pub const DEFAULT_LEVEL: i32 = 8;
 /// to look through than a level is tuned for. Level 8 with it makes the corpus 1.1 % smaller
 /// than level 9 without, in the same time; zstd cuts it to the window of small contents.
 const DEFAULT_HASH_LOG: u32 = 22;
+/// zstd's highest level, and how many candidates it looks at there for each match, as a power
+/// of two: 9 for what is long, if it is left to zstd. (Measured: no slower but where versions
+/// of 20 MB are told from one another, and these take a third of a percent less.)
+const HIGHEST_LEVEL: i32 = 22;
+const HIGHEST_SEARCH_LOG: u32 = 13;
 /// The level for crate files that no engine reproduces.
 const RAW_LEVEL: i32 = 19;
 /// The level for crate files of which nobody has asked whether one does.
@@ -322,6 +327,11 @@ pub(super) fn compress(content: &[u8], base: Option<&[u8]>, level: i32) -> Resul
         CParameter::ChecksumFlag(false),
     ] {
         context.set_parameter(parameter).map_err(zstd)?;
+    }
+    if level == HIGHEST_LEVEL {
+        context
+            .set_parameter(CParameter::SearchLog(HIGHEST_SEARCH_LOG))
+            .map_err(zstd)?;
     }
     if level == DEFAULT_LEVEL {
         context

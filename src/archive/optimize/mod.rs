@@ -36,7 +36,7 @@ use work::{Line, Planned};
 
 /// How shelves are planned: changes whenever the same crate files and settings would give
 /// other packs.
-const PLANNING: u32 = 2;
+const PLANNING: u32 = 3;
 
 /// How to optimize.
 pub struct OptimizeOptions<'a> {

@@ -92,7 +92,8 @@ pub(super) fn plan(
     if let Some(seed) = seed::make(source, &members, &looked, &roots)? {
         let seed_node = nodes.len();
         let needs = |node: usize| looked[node].is_tar && forest.costs[node] * NEEDS_SEED > nodes[node].alone;
-        let Some(against) = scales.against(&members, &seed.content, &needs)? else {
+        let alone_of = |node: usize| nodes[node].alone;
+        let Some(against) = scales.against_seed(&members, &seed.content, &needs, &alone_of)? else {
             return Ok(None);
         };
         let alone = scales.alone(&seed.content)?;

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A seed is about so long: each crate told against it has that much more to decode.
-const SEED_BYTES: u64 = 1 << 20;
+/// (Measured: 2 MiB makes an archive 0.2 % smaller than 1 MiB does, 4 MiB 0.25 %.)
+const SEED_BYTES: u64 = 2 << 20;
 /// No crate may be more than this part of it.
 const SHARE: u64 = 4;
 /// For fewer crates without a base of their own there is no seed.
