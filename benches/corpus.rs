@@ -2,10 +2,11 @@
 //! it has to be measured against, in one run:
 //!
 //! ```console
-//! $ cargo bench --bench corpus -- FOLDER
+//! $ cargo bench --bench corpus -- FOLDER [ARCHIVE]
 //! ```
 //!
-//! Without a folder it takes what cargo itself has fetched.
+//! Without a folder it takes what cargo itself has fetched. With an archive of that folder,
+//! such as `optimize --to` makes, only what reads is measured, of that archive.
 #![allow(clippy::unwrap_used, reason = "a panic is how a benchmark fails")]
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 
@@ -33,10 +34,8 @@ struct Crate {
 }
 
 fn main() {
-    let folder = std::env::args()
-        .skip(1)
-        .find(|arg| !arg.starts_with('-'))
-        .map_or_else(cargo_cache, PathBuf::from);
+    let mut paths = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    let folder = paths.next().map_or_else(cargo_cache, PathBuf::from);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let crates = load(&folder, threads);
     let crate_bytes: u64 = crates.iter().map(|file| file.crate_bytes).sum();
@@ -49,6 +48,13 @@ fn main() {
     );
 
     let work = tempfile::tempdir().unwrap();
+    if let Some(held) = paths.next() {
+        let archive = Archive::open(Path::new(&held)).unwrap();
+        verify(&archive, threads, tar_bytes);
+        singles(&archive, &crates);
+        unpack_all(&archive, &crates, work.path(), threads);
+        return;
+    }
     let archive_folder = work.path().join("archive");
     store(&crates, &folder, &archive_folder, threads, crate_bytes);
     land(&crates, work.path(), threads, crate_bytes);
