@@ -77,7 +77,7 @@ impl State {
                 Some(entry) => Ok(Some(*entry)),
                 None => self.archive.find(base),
             };
-            let whole = |entry: &Entry| chain::decode(medium, entry, &find, &|_| None).is_ok();
+            let whole = |entry: &Entry| chain::decode(medium, entry, &find, &|_| None, &|_, _| {}).is_ok();
             let kept: BTreeMap<Digest, Entry> = adopted
                 .iter()
                 .filter(|(_, entry)| whole(entry))

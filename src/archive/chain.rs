@@ -102,12 +102,14 @@ pub(super) fn check_record(medium: &dyn Medium, entry: &Entry, buffer: &mut Vec<
     Ok(meta)
 }
 
-/// Decodes the content of `entry`; `find` looks bases up, `cached` may have them.
+/// Decodes the content of `entry`; `find` looks bases up, `cached` may have them, and
+/// `on_the_way` is shown those that were decoded.
 pub(super) fn decode(
     medium: &dyn Medium,
     entry: &Entry,
     find: &dyn Fn(&Digest) -> Result<Option<Entry>, Error>,
     cached: &dyn Fn(&Digest) -> Option<Arc<Vec<u8>>>,
+    on_the_way: &dyn Fn(&Entry, &Arc<Vec<u8>>),
 ) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
     let mut todo = vec![(*entry, read_record(medium, entry)?)];
     let mut content: Option<Arc<Vec<u8>>> = None;
@@ -132,18 +134,31 @@ pub(super) fn decode(
             read_record(medium, &base_entry).map_err(|error| of(format!("its base cannot be read: {error}")))?;
         todo.push((base_entry, record));
     }
+    // Memory that the system has to find first takes as long as decoding into it: so what
+    // only the frames above needed is used again.
+    let mut spare = Vec::new();
     while let Some((entry, record)) = todo.pop() {
-        let decoded = decode_frame(&record, content.as_ref().map(|base| &base[..]))
+        let is_last = todo.is_empty();
+        let base = content.as_ref().map(|base| &base[..]);
+        let room = if is_last {
+            Vec::new()
+        } else {
+            std::mem::take(&mut spare)
+        };
+        let decoded = decode_into(room, record.frame(), record.meta.content_bytes, base)
             .and_then(|decoded| match pack::check_content(&record.meta, &decoded) {
                 Ok(()) => Ok(decoded),
                 Err(damage) => Err(damage.to_string()),
             })
             .map_err(|cause| blob_error(&entry, Some(&record.meta), cause))?;
         let decoded = Arc::new(decoded);
-        if todo.is_empty() {
+        if is_last {
             return Ok((record.meta, decoded));
         }
-        content = Some(decoded);
+        on_the_way(&entry, &decoded);
+        if let Some(Ok(done_with)) = content.replace(decoded).map(Arc::try_unwrap) {
+            spare = done_with;
+        }
     }
     Err(blob_error(entry, None, "an empty chain"))
 }
@@ -154,6 +169,11 @@ pub(super) fn decode_frame(record: &Record, base: Option<&[u8]>) -> Result<Vec<u
 }
 
 pub(super) fn decode_bytes(frame: &[u8], content_bytes: u64, base: Option<&[u8]>) -> Result<Vec<u8>, String> {
+    decode_into(Vec::new(), frame, content_bytes, base)
+}
+
+/// As [`decode_bytes`], in the memory of `content`.
+fn decode_into(mut content: Vec<u8>, frame: &[u8], content_bytes: u64, base: Option<&[u8]>) -> Result<Vec<u8>, String> {
     // Lengths that are only declared get no memory: a small record could ask for 4 GiB.
     // Of what is no frame zstd says why, and needs none.
     let room_bytes = match content_bound(frame) {
@@ -165,7 +185,7 @@ pub(super) fn decode_bytes(frame: &[u8], content_bytes: u64, base: Option<&[u8]>
         Some(_) => content_bytes,
         None => 0,
     };
-    let mut content = Vec::new();
+    content.clear();
     content
         .try_reserve_exact(room_bytes as usize)
         .map_err(|_| format!("no memory for {content_bytes} bytes of content"))?;
@@ -223,7 +243,7 @@ mod tests {
     fn decode_last(folder: &tempfile::TempDir, entries: &[Entry]) -> Result<usize, String> {
         let medium = crate::store::DiskMedium::new(folder.path());
         let find = |digest: &Digest| Ok(entries.iter().find(|entry| entry.digest == *digest).copied());
-        let decoded = decode(&medium, entries.last().unwrap(), &find, &|_| None);
+        let decoded = decode(&medium, entries.last().unwrap(), &find, &|_| None, &|_, _| {});
         decoded
             .map(|(_, content)| content.len())
             .map_err(|error| error.to_string())

@@ -31,6 +31,7 @@ mod purge;
 mod read;
 mod relocate;
 mod repair;
+mod seed_cache;
 mod seeds;
 mod segments;
 mod sign;

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::names::{HEAD_NAMES, index_name, manifest_name, pack_name};
+use super::seed_cache::SeedCache;
 use crate::format::Damaged;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::index::{self, Entry, EntryKind, IndexSegment};
@@ -38,6 +39,7 @@ pub struct Archive {
     pub(super) manifests: Vec<Arc<ManifestSegment<FileBytes>>>,
     /// Events of later generations than this are passed over; see `snapshots`.
     pub(super) until: u64,
+    pub(super) seed_cache: SeedCache,
 }
 
 impl Archive {
@@ -151,6 +153,7 @@ impl Archive {
             indexes,
             manifests,
             until: u64::MAX,
+            seed_cache: SeedCache::default(),
         })
     }
 

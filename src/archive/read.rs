@@ -119,7 +119,11 @@ impl Archive {
         entry: &Entry,
         cached: &dyn Fn(&Digest) -> Option<Arc<Vec<u8>>>,
     ) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
-        chain::decode(&*self.medium, entry, &|digest| self.find(digest), cached)
+        let cached = |digest: &Digest| cached(digest).or_else(|| self.seed_cache.get(digest));
+        let find = |digest: &Digest| self.find(digest);
+        chain::decode(&*self.medium, entry, &find, &cached, &|entry, content| {
+            self.seed_cache.offer(entry, content);
+        })
     }
 }
 

@@ -188,7 +188,7 @@ impl Writer {
     /// When it is not held or damaged.
     pub(super) fn read_content(&self, digest: &Digest) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
         let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
-        chain::decode(&*self.medium, &entry, &|base| self.find(base), &|_| None)
+        chain::decode(&*self.medium, &entry, &|base| self.find(base), &|_| None, &|_, _| {})
     }
 
     /// The metadata of an object, committed or not.

@@ -45,7 +45,7 @@ impl Source<'_> {
     fn read(&self, digest: &Digest, cached: &dyn Fn(&Digest) -> Option<Arc<Vec<u8>>>) -> Result<Stored, Error> {
         let attempt = || {
             let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
-            chain::decode(self.medium(), &entry, &|base| self.find(base), cached)
+            chain::decode(self.medium(), &entry, &|base| self.find(base), cached, &|_, _| {})
         };
         // Between finding a place and reading it a pack may have been dropped.
         attempt().or_else(|error| match self {
