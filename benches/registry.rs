@@ -24,7 +24,8 @@ use cratehold::registry::{IndexUrl, Stop, index_path};
 use cratehold::sync::{self, Notice, Options, Phase, Report, Selection};
 use fastrand::Rng;
 use std::fmt::Write as _;
-use std::io::{BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -331,6 +332,58 @@ fn one_sync(folder: &Path, git: &Path) {
         ("--version, which opens nothing", vec!["--version"]),
     ] {
         println!("{what}: {:.1} ms, the whole process", process_ms(folder, &args));
+    }
+    serve(folder, name);
+}
+
+/// From the start of `serve` to its first answer, and what a person or cargo then waits for.
+fn serve(folder: &Path, name: &str) {
+    let release: Release = format!("{name}@1.0.0").parse().unwrap();
+    let asked = [
+        ("/index/config.json".to_owned(), "started and answered"),
+        (format!("/index/{}", index_path(&release.name)), "an index file"),
+        (format!("/?q={}", &name[..name.len().min(2)]), "a search by name"),
+        (format!("/crates/{name}"), "a crate's page"),
+    ];
+    let mut all_ms = vec![Vec::new(); asked.len()];
+    for _ in 0..ROUNDS {
+        let mut start = Instant::now();
+        let mut server = Command::new(env!("CARGO_BIN_EXE_cratehold"))
+            .arg("-a")
+            .arg(folder)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(server.stdout.take().unwrap());
+        let mut line = String::new();
+        told.read_line(&mut line).unwrap();
+        let (_, address) = line.split_once("listening on ").unwrap();
+        let address = address.split(' ').next().unwrap();
+        for ((path, _), all_ms) in asked.iter().zip(&mut all_ms) {
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
+            .unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
+            all_ms.push(start.elapsed().as_secs_f64() * 1e3);
+            start = Instant::now();
+        }
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+    for ((_, what), mut all_ms) in asked.iter().zip(all_ms) {
+        all_ms.sort_by(f64::total_cmp);
+        println!(
+            "serve, {what}: {:.1} ms, at most {:.1}",
+            all_ms[ROUNDS / 2],
+            all_ms[ROUNDS - 1]
+        );
     }
 }
 

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 const SEEDS: usize = 4;
 const SEEDS_BYTES: usize = 16 << 20;
 
+type Seed = (Digest, Arc<Vec<u8>>);
+
 /// Shared by all that read one archive.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SeedCache {
     /// The one used last comes last.
-    seeds: Arc<Mutex<Vec<(Digest, Arc<Vec<u8>>)>>>,
+    seeds: Arc<Mutex<Vec<Seed>>>,
 }
 
 impl SeedCache {
@@ -32,7 +34,7 @@ impl SeedCache {
         let mut seeds = self.seeds.lock().unwrap_or_else(PoisonError::into_inner);
         seeds.retain(|(held, _)| *held != entry.digest);
         seeds.push((entry.digest, content.clone()));
-        let bytes = |seeds: &[(Digest, Arc<Vec<u8>>)]| seeds.iter().map(|(_, content)| content.len()).sum::<usize>();
+        let bytes = |seeds: &[Seed]| seeds.iter().map(|(_, content)| content.len()).sum::<usize>();
         while seeds.len() > SEEDS || bytes(&seeds) > SEEDS_BYTES {
             seeds.remove(0);
         }
