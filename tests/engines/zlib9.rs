@@ -1,7 +1,7 @@
 //! The engine against zlib, one test for each rule in which the two might part.
 
 use crate::generate::Random;
-use crate::zlib_shared::{filler, unrepeated};
+use crate::zlib_shared::{filler, plant, unrepeated};
 use crate::{generate, oracle};
 use cratehold::deflate::engines::zlib9::{MemLevel, Zlib9};
 use std::cell::RefCell;
@@ -49,6 +49,24 @@ fn block_that_slid_out_of_the_window_is_not_stored() {
     let stored = oracle::own(&mut Zlib9::new(MemLevel::Eight), &input).len();
     let unstored = oracle::own(&mut Zlib9::new(MemLevel::Nine), &input).len();
     assert!(stored < 200_100 && unstored > 200_100, "{stored} {unstored}");
+}
+
+/// What may be stored is asked when the last token of a block is decided, one position into it:
+/// the window may move on while a match is passed over.
+#[test]
+fn block_ended_by_a_match_over_which_the_window_moves() {
+    // At memLevel 9 a block of literals is a byte shorter than the step of the window. So block
+    // by block they begin a byte earlier in it; this one's last token just before it moves.
+    const BLOCK_BYTES: usize = (1 << 15) - 1;
+    const BLOCKS: usize = 300;
+    let at = BLOCKS * BLOCK_BYTES + BLOCK_BYTES - 1;
+    let unrepeated = unrepeated(23, at + 70_000);
+    for length in [40, 41, 42, 258] {
+        let mut input = unrepeated.clone();
+        let string = input[at - 1000..at - 1000 + length].to_vec();
+        plant(&mut input, at, &string);
+        check(format_args!("{length} bytes"), &input);
+    }
 }
 
 /// An engine is as good as new after any stream, also one that was broken off.
