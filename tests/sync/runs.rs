@@ -185,9 +185,7 @@ fn a_long_run_commits_on_the_way_and_tells_how_far_it_is() {
     for i in 0..6 {
         let release = format!("long@1.0.{i}");
         registry.publish(&release);
-        // Before the last one comes there is time for a commit, however slow the medium.
-        let wait_ms = if i == 5 { 3000 } else { 20 };
-        registry.always(&dl_path(&release), Some(Act::Slow(wait_ms)));
+        registry.always(&dl_path(&release), Some(Act::Slow(400)));
     }
     let mut options = options(&registry);
     options.fetch.jobs = 1;
