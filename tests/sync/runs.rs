@@ -188,6 +188,8 @@ fn a_long_run_commits_on_the_way_and_tells_how_far_it_is() {
         registry.always(&dl_path(&release), Some(Act::Slow(400)));
     }
     let mut options = options(&registry);
+    // Slow, but not to be given up on.
+    options.http.idle_timeout = Duration::from_secs(20);
     options.fetch.jobs = 1;
     options.commit_bytes = 1;
     let writer = Writer::open(folder.path()).unwrap();
