@@ -179,6 +179,7 @@ fn make_seeds() {
     put("registry_line", "two", &[&line[..], b"\n", line, b"\n"].concat());
     let lock = std::fs::read(root.join("Cargo.lock")).unwrap();
     put("lockfile", "own", &lock[..1500]);
+    put("lockfile", "byte-order-mark", "\u{feff}a[[package]]\n".as_bytes());
     put("lockfile", "version-1", b"[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n\n[metadata]\n\"checksum a 1.0.0 (registry+https://github.com/rust-lang/crates.io-index)\" = \"<none>\"\n");
     put(
         "config_json",

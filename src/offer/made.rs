@@ -113,9 +113,8 @@ struct Table {
 pub fn made_line(release: &Release, digest: &Digest, tar: &[u8], yanked: bool) -> Result<Vec<u8>, String> {
     let text = manifest_of(release, tar)?;
     let manifest: Manifest = toml::from_str(&text).map_err(|error| {
-        let line = error
-            .span()
-            .map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let before = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
         format!("its Cargo.toml, line {line}: {}", error.message().replace('\n', " "))
     })?;
     let mut deps = Vec::new();

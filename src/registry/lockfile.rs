@@ -62,10 +62,10 @@ pub fn parse_lockfile(path: &Path, index: &str) -> Result<Lockfile, Error> {
         cause,
     };
     let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-    let file: File = toml::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        let at = error
-            .span()
-            .map_or(0, |span| text[..span.start.min(text.len())].lines().count());
+    let text = text.trim_start_matches('\u{feff}');
+    let file: File = toml::from_str(text).map_err(|error| {
+        let before = error.span().map_or(0, |span| span.start);
+        let at = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
         fail(format!(
             "not a Cargo.lock: line {at}: {}",
             error.message().replace('\n', " ")

@@ -122,6 +122,9 @@ fn what_is_no_lockfile_is_said_plainly() {
     );
     assert!(error("[[package]]\nname = \"a\"\n").contains("version"));
     assert!(error("<html>").contains("not a Cargo.lock"));
+    // As some editors save it; found by fuzzing.
+    let marked = error("\u{feff}a[[package]]\n");
+    assert!(marked.contains("not a Cargo.lock: line 1: "), "{marked}");
     let mut selection = Selection::default();
     let missing = setup.folder.path().join("none/Cargo.lock");
     let error = selection.add_lockfile(&missing, "x").unwrap_err().to_string();
