@@ -129,6 +129,9 @@ pub struct ProtectReport {
     pub stopped: bool,
 }
 
+/// What is wrong with a recovery file whose blocks are whole.
+type Look<'a> = dyn Fn(&RecoveryFile, &Loaded) -> Result<Option<String>, Error> + 'a;
+
 impl Archive {
     /// What recovery data there is for this snapshot, as far as its headers say.
     ///
@@ -170,33 +173,27 @@ impl Archive {
     /// # Errors
     /// When a folder cannot be read.
     pub fn check_recovery(&self) -> Result<Vec<(String, String)>, Error> {
-        let mut found = self.damaged_recovery()?;
-        for file in self.named_recovery_files()? {
-            if found.iter().all(|(bad, _)| bad.name != file.name)
-                && let Some(loaded) = Loaded::open(&*self.medium, &file)?
-                && restore::is_foreign(&*self.medium, file.target, &loaded)?
-            {
-                let cause = format!("made for other bytes than those of {}", file.target.name());
-                found.push((file, cause));
-            }
-        }
-        Ok(found.into_iter().map(|(file, cause)| (file.name, cause)).collect())
+        self.flawed_recovery(&|file, loaded| {
+            let is_foreign = restore::is_foreign(&*self.medium, file.target, loaded)?;
+            Ok(is_foreign.then(|| format!("made for other bytes than those of {}", file.target.name())))
+        })
     }
 
-    /// Recovery files with damaged blocks.
-    fn damaged_recovery(&self) -> Result<Vec<(RecoveryFile, String)>, Error> {
-        let mut damaged = Vec::new();
+    /// Recovery files with damaged blocks, and of the others those that `look` has something
+    /// to say of.
+    fn flawed_recovery(&self, look: &Look<'_>) -> Result<Vec<(String, String)>, Error> {
+        let mut flawed = Vec::new();
         for file in self.named_recovery_files()? {
             let cause = match Loaded::open(&*self.medium, &file)? {
-                None => "not one block of its table can be read".to_owned(),
+                None => Some("not one block of its table can be read".to_owned()),
                 Some(loaded) => match loaded.count_bad_blocks(&*self.medium)? {
-                    0 => continue,
-                    bad => format!("{bad} of its {} blocks are damaged", loaded.blocks()),
+                    0 => look(&file, &loaded)?,
+                    bad => Some(format!("{bad} of its {} blocks are damaged", loaded.blocks())),
                 },
             };
-            damaged.push((file, cause));
+            flawed.extend(cause.map(|cause| (file.name, cause)));
         }
-        Ok(damaged)
+        Ok(flawed)
     }
 
     /// Those beside files that the snapshot has.
@@ -224,7 +221,7 @@ impl Writer {
     pub fn protect(&self, options: &ProtectOptions<'_>) -> Result<ProtectReport, Error> {
         let archive = self.with_archive(Archive::clone);
         let found = archive.recovery_shapes()?;
-        let damaged = archive.damaged_recovery()?;
+        let damaged = archive.flawed_recovery(&|_, _| Ok(None))?;
         let mut report = ProtectReport::default();
         for (target, bytes) in targets(&archive.head) {
             if (options.stop)() {
@@ -241,7 +238,7 @@ impl Writer {
             let is_enough = |(file, shape): &(RecoveryFile, Shape)| {
                 shape.covered_bytes >= bytes
                     && shape.recovery_shards >= planned.recovery_shards
-                    && damaged.iter().all(|(bad, _)| bad.name != file.name)
+                    && damaged.iter().all(|(bad, _)| *bad != file.name)
             };
             let best = best(&found, target).filter(|best| is_enough(best));
             if let Some((file, _)) = best
