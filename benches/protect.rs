@@ -61,12 +61,9 @@ fn main() {
 
     let lost = lose_sectors(folder);
     let options = RepairOptions {
-        dry_run: false,
-        full: false,
-        forget: false,
         threads,
         level: 9,
-        progress: &|_| {},
+        ..RepairOptions::default()
     };
     let (report, seconds) = timed(|| repair(folder, &mut [], &options).unwrap());
     assert!(report.is_whole(), "{report:?}");

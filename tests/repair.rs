@@ -29,12 +29,10 @@ fn stocked(folder: &Path) -> Vec<Vec<u8>> {
 
 fn options() -> RepairOptions<'static> {
     RepairOptions {
-        dry_run: false,
         full: true,
-        forget: false,
         threads: 2,
         level: 3,
-        progress: &|_| {},
+        ..RepairOptions::default()
     }
 }
 

@@ -473,12 +473,9 @@ pub fn recovery_file(data: &[u8]) {
     let _ = archive.coverage();
     let _ = archive.verify(Depth::Quick, 1, &|_| {});
     let options = RepairOptions {
-        dry_run: false,
         full: true,
-        forget: false,
-        threads: 1,
         level: 1,
-        progress: &|_| {},
+        ..RepairOptions::default()
     };
     let on: Arc<dyn cratehold::store::Medium> = medium.clone();
     let _ = repair_on(&on, &mut [], &options);

@@ -333,12 +333,9 @@ fn stays_protected(image: &Image, _told: Option<u64>) -> Result<(), String> {
 
 pub fn repair_options() -> RepairOptions<'static> {
     RepairOptions {
-        dry_run: false,
         full: true,
-        forget: false,
-        threads: 1,
         level: 3,
-        progress: &|_| {},
+        ..RepairOptions::default()
     }
 }
 

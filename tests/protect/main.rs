@@ -48,12 +48,10 @@ fn protect(folder: &Path, percent: u8) -> ProtectReport {
 
 fn mend(folder: &Path) -> RepairReport {
     let options = RepairOptions {
-        dry_run: false,
         full: true,
-        forget: false,
         threads: 2,
         level: 3,
-        progress: &|_| {},
+        ..RepairOptions::default()
     };
     repair(folder, &mut [], &options).unwrap()
 }

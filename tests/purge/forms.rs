@@ -114,12 +114,9 @@ fn protect(folder: &Path) {
 
 fn mend(folder: &Path) -> RepairReport {
     let options = RepairOptions {
-        dry_run: false,
         full: true,
-        forget: false,
-        threads: 1,
         level: 3,
-        progress: &|_| {},
+        ..RepairOptions::default()
     };
     repair(folder, &mut [], &options).unwrap()
 }

@@ -334,12 +334,10 @@ fn nothing_brings_it_back_unasked() {
     std::fs::copy(old.join("packs/00000001.pak"), at.join("packs/00000001.pak")).unwrap();
     let mut sources: Vec<Box<dyn cratehold::archive::Source>> = vec![Box::new(Archive::open(&old).unwrap())];
     let options = RepairOptions {
-        dry_run: false,
         full: true,
-        forget: false,
         threads: 2,
         level: 3,
-        progress: &|_| {},
+        ..RepairOptions::default()
     };
     let report = repair(&at, &mut sources, &options).unwrap();
     assert!(report.is_whole(), "{report:?}");

@@ -43,6 +43,20 @@ pub struct RepairOptions<'a> {
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
 
+impl Default for RepairOptions<'_> {
+    /// Mends what can be mended, on one thread, and tells nobody.
+    fn default() -> Self {
+        RepairOptions {
+            dry_run: false,
+            full: false,
+            forget: false,
+            threads: 1,
+            level: super::DEFAULT_LEVEL,
+            progress: &|_| {},
+        }
+    }
+}
+
 /// What was found and done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairReport {
