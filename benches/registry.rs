@@ -24,12 +24,13 @@ use cratehold::registry::{IndexUrl, Stop, index_path};
 use cratehold::sync::{self, Notice, Options, Phase, Report, Selection};
 use fastrand::Rng;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
+use support::served::Served;
 
 const RELEASES: usize = 3_000_000;
 const PAIRED_RUNS: usize = 3;
@@ -348,21 +349,9 @@ fn serve(folder: &Path, name: &str) {
     let mut all_ms = vec![Vec::new(); asked.len()];
     for _ in 0..ROUNDS {
         let mut start = Instant::now();
-        let mut server = Command::new(env!("CARGO_BIN_EXE_cratehold"))
-            .arg("-a")
-            .arg(folder)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut told = BufReader::new(server.stdout.take().unwrap());
-        let mut line = String::new();
-        told.read_line(&mut line).unwrap();
-        let (_, address) = line.split_once("listening on ").unwrap();
-        let address = address.split(' ').next().unwrap();
+        let served = Served::start(folder);
         for ((path, _), all_ms) in asked.iter().zip(&mut all_ms) {
-            let mut stream = TcpStream::connect(address).unwrap();
+            let mut stream = TcpStream::connect(("127.0.0.1", served.port)).unwrap();
             write!(
                 stream,
                 "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -374,8 +363,6 @@ fn serve(folder: &Path, name: &str) {
             all_ms.push(start.elapsed().as_secs_f64() * 1e3);
             start = Instant::now();
         }
-        server.kill().unwrap();
-        server.wait().unwrap();
     }
     for ((_, what), mut all_ms) in asked.iter().zip(all_ms) {
         all_ms.sort_by(f64::total_cmp);

@@ -18,9 +18,10 @@ use cratehold::sync::{self, Options, Selection};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use support::Registry;
+use support::served::Served;
 
 const PAIRED_RUNS: usize = 3;
 const CLIENTS: usize = 4;
@@ -89,44 +90,12 @@ fn loose(folder: &Path) -> (Registry, Selection) {
     (registry, selection)
 }
 
-struct Served {
-    child: Child,
-    port: u16,
-}
-
-impl Served {
-    fn start(folder: &Path) -> Served {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cratehold"))
-            .arg("-a")
-            .arg(folder)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let port = line.split("listening on 127.0.0.1:").nth(1).unwrap();
-        let port = port.split_whitespace().next().unwrap().parse().unwrap();
-        // Read on, so that what is printed later finds a reader.
-        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        Served { child, port }
-    }
-
-    /// The most memory it has had, in MB, where the system tells.
-    fn peak_mb(&self) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-        let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib * 1024.0 / 1e6)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The most memory it has had, in MB, where the system tells.
+fn peak_mb(served: &Served) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", served.child.id())).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
 }
 
 /// `cargo fetch` of a lockfile by a cargo that has nothing, in seconds.
@@ -170,7 +139,7 @@ fn fetch(folder: &Path, files: &Registry, lockfile: &[u8]) {
             "  loose files {loose_s:.2}; serve {first_s:.2}, {:.2} times; again, from its cache, {again_s:.2}, {:.2} times; {:.0} MB at most",
             first_s / loose_s,
             again_s / loose_s,
-            served.peak_mb().unwrap_or(f64::NAN)
+            peak_mb(&served).unwrap_or(f64::NAN)
         );
     }
 }
@@ -213,7 +182,7 @@ fn index(folder: &Path) {
         "index files of {} crates: {:.0} requests a second from {CLIENTS} clients; {:.0} MB at most",
         paths.len(),
         count as f64 / start.elapsed().as_secs_f64(),
-        served.peak_mb().unwrap_or(f64::NAN)
+        peak_mb(&served).unwrap_or(f64::NAN)
     );
 }
 

@@ -2,13 +2,13 @@
 
 use super::world::{World, tree};
 use crate::support::Registry;
+use crate::support::served::Served;
 use cratehold::archive::Archive;
 use cratehold::offer::{CargoSource, ExportOptions, FileNames, Format, cargo_config, choose, export};
 use cratehold::sync::Selection;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A project, and the cargo that builds it from one source and from nothing else.
 struct Project {
@@ -334,25 +334,12 @@ fn a_project_with_many_dependencies_builds_and_is_vendored_as_by_cargo() {
     let names = FileNames::Release;
     export_all(&mirror, Format::Registry { base_url, names });
     serve_folder(&server, &mirror, "/mirror");
-    let mut serving = Command::new(env!("CARGO_BIN_EXE_cratehold"))
-        .arg("-a")
-        .arg(world.path("archive"))
-        .args(["serve", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut told = BufReader::new(serving.stdout.take().unwrap());
-    let mut line = String::new();
-    told.read_line(&mut line).unwrap();
-    let (_, address) = line.split_once("listening on ").unwrap();
-    let served = format!("http://{}/index/", address.split(' ').next().unwrap());
+    let serving = Served::start(&world.path("archive"));
+    let served = format!("http://127.0.0.1:{}/index/", serving.port);
     for index in [index, served] {
         project.replace(CargoSource::Sparse(&index));
         project.good(&["build", "--locked"]);
         assert_eq!(project.lock(), lock);
         let _ = std::fs::remove_dir_all(project.folder.join("target"));
     }
-    serving.kill().unwrap();
-    serving.wait().unwrap();
 }

@@ -8,6 +8,7 @@
 )]
 
 pub mod drive;
+pub mod served;
 
 use cratehold::archive::{self, Arrival, Budget, EncodeOptions, Outcome, Writer, ingest};
 use cratehold::ids::{Digest, Release};
