@@ -1,309 +1,195 @@
-//! The search for the match that miniz would find.
+//! The match that miniz's level 9 would find, mostly without walking its chain.
 //!
-//! miniz walks one chain and keeps the nearest of the longest matches among the
-//! entries that its budget reaches. How many those are depends on what it meets
-//! on the way: at least a number of entries that is known beforehand, at most
-//! three times as many. So the fast search looks through all that could count,
-//! along chains that skip what cannot be longer, and its answer stands when it
-//! lies where the budget surely reaches. Otherwise the walk is done for real.
+//! miniz walks one chain and keeps the nearest of the longest matches among the entries
+//! that its budget reaches. How many those are depends on what it meets on the way: at
+//! least a number that is known beforehand, at most three times as many. So this module
+//! looks through all that could count, along chains that skip what cannot be longer, and
+//! the answer stands if it lies where the budget surely reaches. Otherwise the walk is
+//! done for real.
 
-use super::chains::{Chains, LONG_BYTES, Ring, SHORT_BYTES};
-use super::{LOOKAHEAD_BYTES_MAX, MATCH_BYTES_MIN, WINDOW_BYTES, common_prefix_bytes};
+use super::super::chains::climb::{Match, Place, climb};
+use super::super::chains::{Chains, LONG_BYTES, SHORT_BYTES};
+use super::super::slices::common_length;
+use super::{LOOKAHEAD_BYTES_MAX, MATCH_BYTES_MIN, WINDOW_BYTES};
 
-/// Groups of up to three entries that miniz looks at.
+/// Groups of up to [`GROUP_ENTRIES`] that miniz looks at.
 const GROUPS: u16 = 256;
 /// The same when the match to beat is long already.
 const GROUPS_AFTER_LONG: u16 = 64;
 /// From this length on it counts as long.
 const LONG_MATCH_BYTES: usize = 32;
+const GROUP_ENTRIES: u16 = 3;
 /// A match of three bytes is dropped from this distance on.
 const FAR_BYTES: usize = 8 << 10;
-/// Candidates that the fast search looks at before it gives up.
-const CANDIDATES_MAX: u32 = 256;
-/// Steps taken to bring a chain past the best match so far.
-const HOPS_MAX: u32 = 4;
-/// Offsets looked at for the chain that jumps farthest.
-const OFFSETS_MAX: usize = 64;
-
-/// A match; no match has length and distance 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) len_bytes: usize,
-    pub(super) distance_bytes: usize,
-}
-
-impl Match {
-    pub(super) const NONE: Self = Self {
-        len_bytes: 0,
-        distance_bytes: 0,
-    };
-}
-
-/// What a fast search came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// This is miniz's match.
-    Found(Match),
-    /// Within the budget there is none.
-    Nothing,
-    /// If the budget reaches this one it is the answer; finding out takes a walk.
-    Unsure(Match),
-}
+/// At multiples of this position miniz's chains end: links count in 16 bits, and 0 is none.
+const CHAIN_END_BYTES: usize = 1 << 16;
 
 /// One search: where, how far back and for what.
 struct Search<'a> {
-    chains: &'a Chains,
+    chains: &'a Chains<true>,
     input: &'a [u8],
     at: usize,
-    /// Match lengths up to here, all within the input.
-    max_bytes: usize,
-    window_bytes: usize,
+    /// The input from there, as far as a match may reach.
+    scan: &'a [u8],
+    limit_bytes: usize,
     /// Only longer matches count.
-    beat_bytes: usize,
+    to_beat_bytes: usize,
     groups: u16,
 }
 
-/// The match that miniz would use at `at`, longer than `beat_bytes` if any.
+/// The match that miniz would use at `at`, for which the chains are filled, if longer than
+/// `to_beat_bytes`.
 #[inline]
-pub(super) fn find(chains: &Chains, input: &[u8], at: usize, beat_bytes: usize) -> Match {
-    let max_bytes = (input.len() - at).min(LOOKAHEAD_BYTES_MAX);
-    if beat_bytes >= max_bytes {
-        return Match::NONE;
+pub(super) fn find(chains: &Chains<true>, input: &[u8], at: usize, to_beat_bytes: usize) -> Option<Match> {
+    let length_limit_bytes = (input.len() - at).min(LOOKAHEAD_BYTES_MAX);
+    if to_beat_bytes >= length_limit_bytes {
+        return None;
     }
     let search = Search {
         chains,
         input,
         at,
-        max_bytes,
-        window_bytes: at.min(WINDOW_BYTES - max_bytes),
-        beat_bytes,
-        groups: if beat_bytes < LONG_MATCH_BYTES {
+        scan: &input[at..at + length_limit_bytes],
+        limit_bytes: distance_limit_bytes(chains, input, at, length_limit_bytes),
+        to_beat_bytes,
+        groups: if to_beat_bytes < LONG_MATCH_BYTES {
             GROUPS
         } else {
             GROUPS_AFTER_LONG
         },
     };
-    let found = match search.fast() {
-        Outcome::Found(found) => found,
-        Outcome::Nothing => return Match::NONE,
-        Outcome::Unsure(hoped_for) => search.walk(hoped_for),
-    };
-    let source = at - found.distance_bytes;
-    let is_far = found.len_bytes == MATCH_BYTES_MIN && found.distance_bytes >= FAR_BYTES;
-    // miniz compares distance and position within its window, which drops every
-    // match that starts at a multiple of it.
-    if is_far || source.is_multiple_of(WINDOW_BYTES) {
-        Match::NONE
+    let found = search.longest()?;
+    let is_far = found.length_bytes == MATCH_BYTES_MIN && found.distance_bytes >= FAR_BYTES;
+    // miniz compares distance and position within its window, which drops every match that
+    // starts at a multiple of it.
+    let is_dropped = is_far || (at - found.distance_bytes).is_multiple_of(WINDOW_BYTES);
+    (!is_dropped).then_some(found)
+}
+
+/// How far back from `at` miniz's chain goes.
+#[inline]
+fn distance_limit_bytes(chains: &Chains<true>, input: &[u8], at: usize, length_limit_bytes: usize) -> usize {
+    let limit_bytes = at.min(WINDOW_BYTES - length_limit_bytes);
+    let since_end_bytes = at % CHAIN_END_BYTES;
+    let bucket_at = |at: usize| chains.buckets.bucket(&input[at..]);
+    if (1..=limit_bytes).contains(&since_end_bytes) && bucket_at(at) == bucket_at(at - since_end_bytes) {
+        since_end_bytes - 1
     } else {
-        found
+        limit_bytes
     }
 }
 
 impl Search<'_> {
-    /// The match by the fast search, or that the walk is needed.
-    ///
-    /// Longest first: whatever the long chain has within the budget beats all that
-    /// the short chain could add.
+    /// The nearest of the longest matches that miniz's budget reaches.
     #[inline]
-    fn fast(&self) -> Outcome {
-        let long_beat_bytes = self.beat_bytes.max(LONG_BYTES - 1);
-        if long_beat_bytes < self.max_bytes {
-            let outcome = self.longest::<LONG_BYTES>(&self.chains.long_links, long_beat_bytes, self.max_bytes);
-            if outcome != Outcome::Nothing {
-                return outcome;
-            }
-        }
-        let short_beat_bytes = self.beat_bytes.max(SHORT_BYTES - 1);
-        let short_max_bytes = self.max_bytes.min(LONG_BYTES - 1);
-        if short_beat_bytes < short_max_bytes {
-            let outcome = self.longest::<SHORT_BYTES>(&self.chains.short_links, short_beat_bytes, short_max_bytes);
-            if outcome != Outcome::Nothing {
-                return outcome;
-            }
-        }
-        if self.beat_bytes < MATCH_BYTES_MIN {
-            self.nearest_three()
+    fn longest(&self) -> Option<Match> {
+        let found = self.longest_in_reach()?;
+        if self.steps_to(found) <= self.groups {
+            Some(found)
         } else {
-            Outcome::Nothing
+            self.walk(found)
         }
     }
 
-    /// The longest match above `beat_bytes`, which is `GRAM` - 1 or more, when none
-    /// within the budget is longer than `max_bytes`.
+    /// The same if the budget reached as far as it ever does.
     #[inline]
-    fn longest<const GRAM: usize>(&self, links: &Ring, beat_bytes: usize, max_bytes: usize) -> Outcome {
-        let own_ordinal = self.chains.ordinals.at(self.at);
-        let mut best = Match {
-            len_bytes: beat_bytes,
-            distance_bytes: 0,
+    fn longest_in_reach(&self) -> Option<Match> {
+        let mut place = Place {
+            input: self.input,
+            at: self.at,
+            scan: self.scan,
+            limit_bytes: self.limit_bytes,
         };
-        let mut best_steps = 0;
-        let mut want = load4(self.input, self.at + beat_bytes - 3);
-        let (mut offset, mut distance) = self.choose_chain::<GRAM>(links, best);
-        let mut candidates = 0;
-        while distance <= self.window_bytes {
-            candidates += 1;
-            if candidates > CANDIDATES_MAX {
-                return Outcome::Unsure(Match::NONE);
+        let accepts = |found: Match| self.steps_to(found) <= GROUP_ENTRIES * self.groups;
+        if place.scan.len() >= LONG_BYTES {
+            let found = climb::<LONG_BYTES>(&self.chains.long.steps, place, self.to_beat_bytes, accepts);
+            if found.is_some() {
+                return found;
             }
-            let candidate = self.at - distance;
-            if load4(self.input, candidate + best.len_bytes - 3) == want {
-                let len_bytes = self.common_bytes(candidate);
-                if len_bytes > best.len_bytes {
-                    let steps = own_ordinal.wrapping_sub(self.chains.ordinals.at(candidate));
-                    if steps > 3 * self.groups {
-                        break;
-                    }
-                    best_steps = steps;
-                    best = Match {
-                        len_bytes,
-                        distance_bytes: distance,
-                    };
-                    if len_bytes >= max_bytes {
-                        break;
-                    }
-                    want = load4(self.input, self.at + len_bytes - 3);
-                    (offset, distance) = self.choose_chain::<GRAM>(links, best);
-                    continue;
-                }
+        }
+        // Nothing of LONG_BYTES or more is in reach, so that no more than one byte less
+        // counts.
+        place.scan = &place.scan[..place.scan.len().min(LONG_BYTES - 1)];
+        if self.to_beat_bytes >= place.scan.len() {
+            return None;
+        }
+        if place.scan.len() >= SHORT_BYTES {
+            let found = climb::<SHORT_BYTES>(&self.chains.short.steps, place, self.to_beat_bytes, accepts);
+            if found.is_some() {
+                return found;
             }
-            distance += usize::from(links.at(candidate + offset));
         }
-        if best.distance_bytes == 0 {
-            Outcome::Nothing
-        } else if best_steps > self.groups {
-            Outcome::Unsure(best)
-        } else {
-            Outcome::Found(best)
+        if self.to_beat_bytes >= MATCH_BYTES_MIN {
+            return None;
         }
+        self.nearest_three()
     }
 
-    /// Where to look on for a match longer than `best`: the offset whose chain of
-    /// `GRAM` bytes jumps farthest, and the distance of the next candidate on it.
-    #[inline]
-    fn choose_chain<const GRAM: usize>(&self, links: &Ring, best: Match) -> (usize, usize) {
-        // A longer match has the gram that ends with its next byte. What was found
-        // so far has not, so this chain starts from here and is brought past it.
-        let last = best.len_bytes + 1 - GRAM;
-        let mut distance = usize::from(links.at(self.at + last));
-        for _ in 0..HOPS_MAX {
-            if distance > best.distance_bytes {
-                break;
-            }
-            distance += usize::from(links.at(self.at - distance + last));
-        }
-        if distance > self.window_bytes {
-            return (last, distance);
-        }
-        // It has the grams before that one.
-        let first = last.saturating_sub(OFFSETS_MAX);
-        let jumps = links.run(self.at - best.distance_bytes + first, last - first);
-        if let Some(&farthest) = jumps.iter().max() {
-            let farthest_distance = best.distance_bytes + usize::from(farthest);
-            if farthest_distance > distance {
-                let index = jumps.iter().position(|&jump| jump == farthest).unwrap_or(0);
-                return (first + index, farthest_distance);
-            }
-        }
-        (last, distance)
+    /// How many entries miniz's chain takes to a match.
+    #[inline(always)]
+    fn steps_to(&self, found: Match) -> u16 {
+        let ordinals = &self.chains.buckets.ordinals;
+        ordinals
+            .get(self.at)
+            .wrapping_sub(ordinals.get(self.at - found.distance_bytes))
     }
 
     /// The nearest match of three bytes, when there is none of four.
     #[inline]
-    fn nearest_three(&self) -> Outcome {
-        let own_ordinal = self.chains.ordinals.at(self.at);
-        let want = self.gram(self.at);
-        let window_bytes = self.window_bytes.min(FAR_BYTES - 1);
-        let mut distance = usize::from(self.chains.bucket_links.at(self.at));
-        while distance <= window_bytes {
-            let candidate = self.at - distance;
-            let steps = own_ordinal.wrapping_sub(self.chains.ordinals.at(candidate));
-            if steps > 3 * self.groups {
-                break;
+    fn nearest_three(&self) -> Option<Match> {
+        let steps = &self.chains.buckets.steps;
+        let limit_bytes = self.limit_bytes.min(FAR_BYTES - 1);
+        let string = &self.scan[..MATCH_BYTES_MIN];
+        let mut distance = 0;
+        for _ in 0..GROUP_ENTRIES * self.groups {
+            distance += usize::from(steps.get(self.at - distance));
+            if distance > limit_bytes {
+                return None;
             }
-            if self.gram(candidate) == want {
-                let found = Match {
-                    len_bytes: MATCH_BYTES_MIN,
+            if self.input[self.at - distance..].starts_with(string) {
+                return Some(Match {
+                    length_bytes: MATCH_BYTES_MIN,
                     distance_bytes: distance,
-                };
-                return if steps <= self.groups {
-                    Outcome::Found(found)
-                } else {
-                    Outcome::Unsure(found)
-                };
+                });
             }
-            distance += usize::from(self.chains.bucket_links.at(candidate));
         }
-        Outcome::Nothing
+        None
     }
 
     /// The match by miniz's own walk, which may end once it has `hoped_for`.
     #[inline(never)]
-    fn walk(&self, hoped_for: Match) -> Match {
-        let mut best = Match {
-            len_bytes: self.beat_bytes,
-            distance_bytes: 0,
-        };
+    fn walk(&self, hoped_for: Match) -> Option<Match> {
+        let (input, scan, steps) = (self.input, self.scan, &self.chains.buckets.steps);
+        let two_bytes = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let mut best = None;
+        let mut best_bytes = self.to_beat_bytes;
         let mut distance = 0;
-        let first = load2(self.input, self.at);
-        let mut want = load2(self.input, self.at + best.len_bytes - 1);
         'groups: for _ in 0..self.groups {
-            for _ in 0..3 {
-                distance += usize::from(self.chains.bucket_links.at(self.at - distance));
-                if distance > self.window_bytes || (self.at - distance).is_multiple_of(1 << 16) {
-                    return best.or_none();
+            for _ in 0..GROUP_ENTRIES {
+                distance += usize::from(steps.get(self.at - distance));
+                if distance > self.limit_bytes {
+                    return best;
                 }
                 let candidate = self.at - distance;
-                if load2(self.input, candidate + best.len_bytes - 1) != want {
+                if two_bytes(input, candidate + best_bytes - 1) != two_bytes(scan, best_bytes - 1) {
                     continue;
                 }
                 // A look at the bytes ends the group.
-                if load2(self.input, candidate) == first {
-                    let len_bytes = self.common_bytes(candidate);
-                    if len_bytes > best.len_bytes {
-                        best = Match {
-                            len_bytes,
-                            distance_bytes: distance,
-                        };
-                        if len_bytes >= self.max_bytes || best == hoped_for {
-                            return best;
-                        }
-                        want = load2(self.input, self.at + len_bytes - 1);
+                let length = common_length(&input[candidate..candidate + scan.len()], scan);
+                if length > best_bytes {
+                    let better = Match {
+                        length_bytes: length,
+                        distance_bytes: distance,
+                    };
+                    best = Some(better);
+                    if length == scan.len() || better == hoped_for {
+                        return best;
                     }
+                    best_bytes = length;
                 }
                 continue 'groups;
             }
         }
-        best.or_none()
-    }
-
-    /// How many bytes `candidate` has in common with the place searched for.
-    #[inline]
-    fn common_bytes(&self, candidate: usize) -> usize {
-        common_prefix_bytes(&self.input[self.at..][..self.max_bytes], &self.input[candidate..])
-    }
-
-    #[inline]
-    fn gram(&self, at: usize) -> &[u8] {
-        &self.input[at..at + MATCH_BYTES_MIN]
-    }
-}
-
-impl Match {
-    fn or_none(self) -> Self {
-        if self.distance_bytes == 0 { Self::NONE } else { self }
-    }
-}
-
-#[inline]
-fn load2(input: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([input[at], input[at + 1]])
-}
-
-#[inline]
-fn load4(input: &[u8], at: usize) -> u32 {
-    match input[at..].first_chunk() {
-        Some(&bytes) => u32::from_le_bytes(bytes),
-        None => 0,
+        best
     }
 }

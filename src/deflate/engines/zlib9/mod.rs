@@ -2,9 +2,8 @@
 //!
 //! The same bits as zlib's `deflate` (1.2.13 to 1.3.2) makes of an input given whole:
 //! level 9, windowBits 15, raw, default strategy, one final flush. `search` finds the
-//! matches on the `chains`; the parse and the blocks are those of `zlib_shared`.
+//! matches; the parse and the blocks are those of `zlib_shared`.
 
-mod chains;
 mod search;
 
 use super::zlib_shared::blocks::Blocks;

@@ -12,11 +12,10 @@
 //! - looks for a match longer than the best by following the chain of any string
 //!   inside it: the one that jumps farthest skips the most candidates.
 
-use super::super::slices::{common_length, word32, word64};
-use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, Match, Window};
-use super::super::zlib_shared::ring::Ring;
+use super::super::chains::climb::{Match, Place, climb};
+use super::super::chains::{Chains, LONG_BYTES, SHORT_BYTES};
+use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, Window};
 use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
-use super::chains::{Buckets, StringChains, fill_both};
 
 /// Matches of the least length count only up to this distance.
 const LEAST_MATCH_DISTANCE_BYTES: usize = 4096;
@@ -27,14 +26,6 @@ const CHAIN_LIMIT: u16 = 4096;
 const GOOD_CHAIN_LIMIT: u16 = CHAIN_LIMIT / 4;
 const GOOD_LENGTH_BYTES: usize = 32;
 
-/// Length of the strings on the short and on the long chains.
-const SHORT_BYTES: usize = 4;
-const LONG_BYTES: usize = 12;
-/// Heads of these chains. Every string with the hash of another costs a false candidate,
-/// every further head some of the nearest cache.
-const SHORT_HEADS: usize = 1 << 16;
-const LONG_HEADS: usize = 1 << 17;
-
 /// Which candidates zlib would have looked at from one position.
 struct Reach {
     distance_limit_bytes: usize,
@@ -44,18 +35,14 @@ struct Reach {
 
 /// The chains over one stream's positions, and what finds matches on them.
 pub(super) struct Search {
-    buckets: Buckets,
-    short: StringChains<SHORT_BYTES, SHORT_HEADS>,
-    long: StringChains<LONG_BYTES, LONG_HEADS>,
+    chains: Chains<true>,
 }
 
 impl Search {
     /// Working memory for streams whose zlib has hashes of `hash_bits`.
     pub(super) fn new(hash_bits: u32) -> Self {
         Search {
-            buckets: Buckets::new(hash_bits),
-            short: StringChains::new(),
-            long: StringChains::new(),
+            chains: Chains::new(hash_bits),
         }
     }
 }
@@ -65,14 +52,11 @@ impl Candidates for Search {
     const FORGETS_WHAT_SLID_OUT: bool = false;
 
     fn reset(&mut self, input: &[u8], start: usize) {
-        self.buckets.reset(start);
-        self.short.reset(input.len(), start);
-        self.long.reset(input.len(), start);
+        self.chains.reset(input, start);
     }
 
-    fn fill(&mut self, input: &[u8], start: usize, end: usize) {
-        self.buckets.fill(input, start, end);
-        fill_both(&mut self.short, &mut self.long, input, start, end);
+    fn fill_for(&mut self, input: &[u8], at: usize) -> usize {
+        self.chains.fill_for(input, at)
     }
 
     #[inline(always)]
@@ -85,23 +69,29 @@ impl Candidates for Search {
         let reach = Reach {
             distance_limit_bytes: window.distance_limit_bytes(at),
             chain_limit: if is_good { GOOD_CHAIN_LIMIT } else { CHAIN_LIMIT },
-            ordinal: self.buckets.ordinals.get(at),
+            ordinal: self.chains.buckets.ordinals.get(at),
         };
-        let scan = &input[at..at + length_limit_bytes];
-        if length_limit_bytes >= LONG_BYTES {
-            let found = self.climb::<LONG_BYTES>(&self.long.steps, input, at, scan, to_beat_bytes, &reach);
+        let mut place = Place {
+            input,
+            at,
+            scan: &input[at..at + length_limit_bytes],
+            limit_bytes: reach.distance_limit_bytes,
+        };
+        let accepts = |found: Match| self.reaches(&reach, at - found.distance_bytes, found.distance_bytes);
+        if place.scan.len() >= LONG_BYTES {
+            let found = climb::<LONG_BYTES>(&self.chains.long.steps, place, to_beat_bytes, accepts);
             if found.is_some() {
                 return found;
             }
         }
         // Nothing of LONG_BYTES or more matches, so that shorter strings do not either
         // beyond one byte less.
-        let scan = &scan[..length_limit_bytes.min(LONG_BYTES - 1)];
-        if to_beat_bytes >= scan.len() {
+        place.scan = &place.scan[..length_limit_bytes.min(LONG_BYTES - 1)];
+        if to_beat_bytes >= place.scan.len() {
             return None;
         }
-        if scan.len() >= SHORT_BYTES {
-            let found = self.climb::<SHORT_BYTES>(&self.short.steps, input, at, scan, to_beat_bytes, &reach);
+        if place.scan.len() >= SHORT_BYTES {
+            let found = climb::<SHORT_BYTES>(&self.chains.short.steps, place, to_beat_bytes, accepts);
             if found.is_some() {
                 return found;
             }
@@ -114,64 +104,10 @@ impl Candidates for Search {
 }
 
 impl Search {
-    /// The longest match of `scan`, which is the input at `at`, that has at least `STRING`
-    /// bytes, on chains of equal strings of that length.
-    #[inline(always)]
-    fn climb<const STRING: usize>(
-        &self,
-        steps: &Ring,
-        input: &[u8],
-        at: usize,
-        scan: &[u8],
-        to_beat_bytes: usize,
-        reach: &Reach,
-    ) -> Option<Match> {
-        let mut found = None;
-        let mut best_bytes = to_beat_bytes.max(STRING - 1);
-        // All candidates lie on the chain of every string within the next longer match.
-        let (mut offset, mut distance) = match best_bytes + 1 - STRING {
-            0 => (0, usize::from(steps.get(at))),
-            last_offset => steps.largest(at, last_offset),
-        };
-        while distance <= reach.distance_limit_bytes {
-            let candidate = at - distance;
-            if ends_match::<STRING>(input, candidate, scan, best_bytes + 1) {
-                let length = common_length(&input[candidate..candidate + scan.len()], scan);
-                if length > best_bytes {
-                    if !self.reaches(reach, candidate, distance) {
-                        // Nor does it reach anything farther.
-                        return found;
-                    }
-                    found = Some(Match {
-                        length_bytes: length,
-                        distance_bytes: distance,
-                    });
-                    if length == scan.len() {
-                        return found;
-                    }
-                    best_bytes = length;
-                    // The strings within the match are the same at both places; the one
-                    // that ends just behind it is known only here.
-                    let (inside, step) = steps.largest(candidate, length - STRING);
-                    let behind = length + 1 - STRING;
-                    let first = usize::from(steps.get(at + behind));
-                    (offset, distance) = if first > distance + step {
-                        (behind, first)
-                    } else {
-                        (inside, distance + step)
-                    };
-                    continue;
-                }
-            }
-            distance += usize::from(steps.get(candidate + offset));
-        }
-        found
-    }
-
     /// Whether zlib looks at `candidate`, which is in the same bucket.
     #[inline(always)]
     fn reaches(&self, reach: &Reach, candidate: usize, distance_bytes: usize) -> bool {
-        let entries = reach.ordinal.wrapping_sub(self.buckets.ordinals.get(candidate));
+        let entries = reach.ordinal.wrapping_sub(self.chains.buckets.ordinals.get(candidate));
         // The first entry of a chain may be one farther away than the others.
         entries <= reach.chain_limit && (distance_bytes < DISTANCE_LIMIT_BYTES || entries == 1)
     }
@@ -183,7 +119,7 @@ impl Search {
         let string = &input[at..at + MATCH_LEAST_BYTES];
         let mut distance = 0;
         loop {
-            distance += usize::from(self.buckets.steps.get(at - distance));
+            distance += usize::from(self.chains.buckets.steps.get(at - distance));
             if distance > limit_bytes {
                 return None;
             }
@@ -194,16 +130,5 @@ impl Search {
                 });
             }
         }
-    }
-}
-
-/// Whether the last `STRING` bytes (at most 8) of the first `length_bytes` at `candidate`
-/// are those of `scan`: a cheap test for a match that long.
-#[inline(always)]
-fn ends_match<const STRING: usize>(input: &[u8], candidate: usize, scan: &[u8], length_bytes: usize) -> bool {
-    if STRING >= 8 {
-        word64(input, candidate + length_bytes - 8) == word64(scan, length_bytes - 8)
-    } else {
-        word32(input, candidate + length_bytes - 4) == word32(scan, length_bytes - 4)
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! The same bits as zlib-rs 0.5.5 or 0.6.8 makes of an input given in pieces of 32 KiB:
 //! level 9, windowBits 15, memLevel 8, raw, default strategy, one final flush. `search`
-//! finds the matches on the `chains`; the parse and the blocks are those of `zlib_shared`.
+//! finds the matches; the parse and the blocks are those of `zlib_shared`.
 
-mod chains;
+mod farthest;
 mod search;
 
 use super::zlib_shared::blocks::Blocks;

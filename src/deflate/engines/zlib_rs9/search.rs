@@ -14,13 +14,16 @@
 //! - otherwise follows the library from stair to stair: the positions within a bucket are
 //!   numbered (*ordinals*), so what it spends between two of them is a subtraction.
 
-use super::super::slices::{common_length, word32};
-use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, Match, WINDOW_BYTES, Window};
-use super::super::zlib_shared::ring::Ring;
+use super::super::chains::climb::{Match, Place, climb};
+use super::super::chains::{Chains, SHORT_BYTES};
+use super::super::slices::common_length;
+use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, WINDOW_BYTES, Window};
 use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::Release;
-use super::chains::{Chains, STRING_BYTES, farthest_step};
+use super::farthest::farthest_step;
 
+/// Of the hashes that the library's buckets go by.
+const HASH_BITS: u32 = 15;
 /// Entries of chains that the library compares in one search, without those it jumps to.
 const BUDGET: usize = 4096;
 /// The same once the match before is at least [`GOOD_LENGTH_BYTES`] long.
@@ -76,7 +79,7 @@ fn byte_behind(input: &[u8]) -> u8 {
 /// The chains over one stream's positions, and what finds matches on them.
 pub(super) struct Search {
     release: Release,
-    chains: Chains,
+    chains: Chains<false>,
     /// What 0.5.5 finds behind the end of this stream's input.
     byte_behind: Option<u8>,
     /// The matches found on the way to the last of them, each longer and farther away than
@@ -84,83 +87,11 @@ pub(super) struct Search {
     stairs: Vec<Match>,
 }
 
-/// Where the search for a longer match is: it follows the chain of the string at `offset`
-/// within that match, and the next candidate is `distance_bytes` away.
-#[derive(Clone, Copy)]
-struct Foothold {
-    offset: usize,
-    distance_bytes: usize,
-}
-
-impl Foothold {
-    /// The first for a match longer than `to_beat_bytes` at `at`: all candidates lie on the
-    /// chain of every string within it, and the longest jump skips the most others.
-    #[inline(always)]
-    fn first(steps: &Ring, at: usize, to_beat_bytes: usize) -> Self {
-        let (offset, distance_bytes) = match to_beat_bytes + 1 - STRING_BYTES {
-            0 => (0, usize::from(steps.get(at))),
-            last_offset => steps.largest(at, last_offset),
-        };
-        Foothold { offset, distance_bytes }
-    }
-
-    /// The one for a match longer than `found`, which the strings inside it lead to from
-    /// there, or the string that ends just behind it from `at`.
-    #[inline(always)]
-    fn beyond(steps: &Ring, at: usize, found: Match) -> Self {
-        let candidate = at - found.distance_bytes;
-        let (inside, step_bytes) = steps.largest(candidate, found.length_bytes - STRING_BYTES);
-        let behind = found.length_bytes + 1 - STRING_BYTES;
-        let behind_bytes = usize::from(steps.get(at + behind));
-        let inside_bytes = found.distance_bytes + step_bytes;
-        if behind_bytes > inside_bytes {
-            Foothold {
-                offset: behind,
-                distance_bytes: behind_bytes,
-            }
-        } else {
-            Foothold {
-                offset: inside,
-                distance_bytes: inside_bytes,
-            }
-        }
-    }
-
-    /// The nearest match from here on that is longer than `to_beat_bytes`.
-    #[inline(always)]
-    fn next_match(
-        mut self,
-        steps: &Ring,
-        scene: &Scene<'_>,
-        to_beat_bytes: usize,
-        limit_bytes: usize,
-    ) -> Option<Match> {
-        let (input, scan) = (scene.input, scene.scan());
-        // The last bytes of a longer match: a cheap test for one.
-        let end_offset = to_beat_bytes + 1 - STRING_BYTES;
-        let end = word32(scan, end_offset);
-        while self.distance_bytes <= limit_bytes {
-            let candidate = scene.at - self.distance_bytes;
-            if word32(input, candidate + end_offset) == end {
-                let length_bytes = common_length(&input[candidate..candidate + scan.len()], scan);
-                if length_bytes > to_beat_bytes {
-                    return Some(Match {
-                        length_bytes,
-                        distance_bytes: self.distance_bytes,
-                    });
-                }
-            }
-            self.distance_bytes += usize::from(steps.get(candidate + self.offset));
-        }
-        None
-    }
-}
-
 impl Search {
     pub(super) fn new(release: Release) -> Self {
         Search {
             release,
-            chains: Chains::new(),
+            chains: Chains::new(HASH_BITS),
             byte_behind: None,
             stairs: Vec::with_capacity(MATCH_LIMIT_BYTES),
         }
@@ -172,12 +103,12 @@ impl Candidates for Search {
     const FORGETS_WHAT_SLID_OUT: bool = true;
 
     fn reset(&mut self, input: &[u8], start: usize) {
-        self.chains.reset(input.len(), start);
+        self.chains.reset(input, start);
         self.byte_behind = (self.release == Release::V05).then(|| byte_behind(input));
     }
 
-    fn fill(&mut self, input: &[u8], start: usize, end: usize) {
-        self.chains.fill(input, start, end);
+    fn fill_for(&mut self, input: &[u8], at: usize) -> usize {
+        self.chains.fill_for(input, at)
     }
 
     #[inline(always)]
@@ -214,25 +145,20 @@ impl Candidates for Search {
 }
 
 impl Search {
-    /// The longest match that has at least `STRING_BYTES`. Leaves the stairs to it.
+    /// The longest match that has at least `SHORT_BYTES`. Leaves the stairs to it.
     #[inline(always)]
     fn climb(&mut self, scene: &Scene<'_>, to_beat_bytes: usize) -> Option<Match> {
-        let steps = &self.chains.string_steps;
-        let limit_bytes = scene.distance_limit_bytes();
-        let mut best_bytes = to_beat_bytes.max(STRING_BYTES - 1);
-        let mut foothold = Foothold::first(steps, scene.at, best_bytes);
-        let mut longest = None;
+        let place = Place {
+            input: scene.input,
+            at: scene.at,
+            scan: scene.scan(),
+            limit_bytes: scene.distance_limit_bytes(),
+        };
         self.stairs.clear();
-        while let Some(found) = foothold.next_match(steps, scene, best_bytes, limit_bytes) {
-            longest = Some(found);
+        climb::<SHORT_BYTES>(&self.chains.short.steps, place, to_beat_bytes, |found| {
             self.stairs.push(found);
-            best_bytes = found.length_bytes;
-            if best_bytes == scene.scan().len() {
-                break;
-            }
-            foothold = Foothold::beyond(steps, scene.at, found);
-        }
-        longest
+            true
+        })
     }
 
     /// The last of the stairs that the library reaches within its budget, or what it has
@@ -240,7 +166,7 @@ impl Search {
     #[inline(never)]
     fn affordable(&self, scene: &Scene<'_>, to_beat_bytes: usize, mut budget: usize) -> Option<Match> {
         let at = scene.at;
-        let (steps, ordinals) = (&self.chains.bucket_steps, &self.chains.ordinals);
+        let (steps, ordinals) = (&self.chains.buckets.steps, &self.chains.buckets.ordinals);
         let longest = *self.stairs.last()?;
         // The library is on the chain of the string at `offset`, at the candidate that lies
         // `distance_bytes` back.
@@ -279,7 +205,7 @@ impl Search {
 
     /// The nearest match of the least length, when there is no longer one within the budget.
     fn nearest_least_match(&self, scene: &Scene<'_>, mut budget: usize) -> Option<Match> {
-        let steps = &self.chains.bucket_steps;
+        let steps = &self.chains.buckets.steps;
         let string = scene.scan().first_chunk::<MATCH_LEAST_BYTES>();
         let limit_bytes = scene.distance_limit_bytes();
         let mut distance_bytes = usize::from(steps.get(scene.at));
@@ -309,7 +235,7 @@ impl Search {
     #[inline(never)]
     fn walk(&self, scene: &Scene<'_>, to_beat_bytes: usize, mut budget: usize) -> Option<Match> {
         let (input, at, left_bytes) = (scene.input, scene.at, scene.left_bytes());
-        let steps = &self.chains.bucket_steps;
+        let steps = &self.chains.buckets.steps;
         let mut distance_bytes = usize::from(steps.get(at));
         if distance_bytes > scene.first_distance_limit_bytes() {
             return None;

@@ -1,8 +1,8 @@
 //! The lazy parse of level 9: a match is taken only when the next position has no longer one.
 
 use super::super::Sink;
+use super::super::chains::climb::Match;
 use super::blocks::{Blocks, BrokenOff};
-use super::ring::SEGMENT;
 use super::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES, Token};
 
 /// The window is twice this long, and moves on by this much.
@@ -11,13 +11,6 @@ pub(in super::super) const WINDOW_BYTES: usize = 32_768;
 const LOOKAHEAD_LEAST_BYTES: usize = MATCH_LIMIT_BYTES + MATCH_LEAST_BYTES + 1;
 /// zlib's MAX_DIST: the window less the lookahead it insists on.
 pub(in super::super) const DISTANCE_LIMIT_BYTES: usize = WINDOW_BYTES - LOOKAHEAD_LEAST_BYTES;
-
-/// A match found, or the length to beat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Match {
-    pub(in super::super) length_bytes: usize,
-    pub(in super::super) distance_bytes: usize,
-}
 
 const NO_MATCH: Match = Match {
     length_bytes: MATCH_LEAST_BYTES - 1,
@@ -45,11 +38,16 @@ impl Window {
         window
     }
 
-    /// Moves on as the library does before it looks at `at`. True if it moved.
-    #[inline(always)]
-    fn slide_for(&mut self, at: usize, input_bytes: usize) -> bool {
+    /// The first position before which the library moves the window on.
+    fn moves_at(&self, input_bytes: usize) -> usize {
         let end = input_bytes.min(self.start + 2 * WINDOW_BYTES);
-        let is_due = end - at < LOOKAHEAD_LEAST_BYTES && at - self.start >= WINDOW_BYTES + DISTANCE_LIMIT_BYTES;
+        let runs_low_at = (end + 1).saturating_sub(LOOKAHEAD_LEAST_BYTES);
+        runs_low_at.max(self.start + WINDOW_BYTES + DISTANCE_LIMIT_BYTES)
+    }
+
+    /// Moves on as the library does before it looks at `at`. True if it moved.
+    fn slide_for(&mut self, at: usize, input_bytes: usize) -> bool {
+        let is_due = at >= self.moves_at(input_bytes);
         if is_due {
             self.start += WINDOW_BYTES;
         }
@@ -74,11 +72,11 @@ pub(in super::super) trait Candidates {
     /// Starts anew, with no position known before `start`.
     fn reset(&mut self, input: &[u8], start: usize);
 
-    /// Adds the positions from `start` to `end`, at most a segment.
-    fn fill(&mut self, input: &[u8], start: usize, end: usize);
+    /// Makes known what a search at `at` may look at: all before it, and the longest match
+    /// beyond. Returns the first position for which there is more to be made known.
+    fn fill_for(&mut self, input: &[u8], at: usize) -> usize;
 
-    /// The library's match at `at` if longer than `to_beat_bytes`. All positions up to
-    /// [`MATCH_LIMIT_BYTES`] beyond it are filled.
+    /// The library's match at `at`, which has been filled for, if longer than `to_beat_bytes`.
     fn longest_match(&mut self, input: &[u8], at: usize, to_beat_bytes: usize, window: &Window) -> Option<Match>;
 }
 
@@ -113,36 +111,28 @@ impl State {
 /// The parse and its reusable working memory.
 pub(in super::super) struct LazyParse<C> {
     candidates: C,
-    /// Positions below this are among the candidates.
-    filled: usize,
 }
 
 impl<C: Candidates> LazyParse<C> {
     pub(in super::super) fn new(candidates: C) -> Self {
-        LazyParse { candidates, filled: 0 }
+        LazyParse { candidates }
     }
 
     /// Prepares to parse from `start` on: all that may be copied from there is filled.
     pub(in super::super) fn reset(&mut self, input: &[u8], start: usize) {
-        self.filled = start.saturating_sub(WINDOW_BYTES);
-        self.candidates.reset(input, self.filled);
-        while self.filled < start {
-            self.fill(input);
-        }
+        self.candidates.reset(input, start.saturating_sub(WINDOW_BYTES));
+        self.candidates.fill_for(input, start);
     }
 
-    #[inline(always)]
-    fn fill_for(&mut self, input: &[u8], at: usize) {
-        if self.filled <= at + MATCH_LIMIT_BYTES && self.filled < input.len() {
-            self.fill(input);
-        }
-    }
-
+    /// Prepares to look at `at`. Until the position returned, nothing is to be prepared.
     #[inline(never)]
-    fn fill(&mut self, input: &[u8]) {
-        let (start, end) = (self.filled, input.len().min(self.filled + SEGMENT));
-        self.candidates.fill(input, start, end);
-        self.filled = end;
+    fn prepare(&mut self, input: &[u8], at: usize, window: &mut Window, previous: &mut Match) -> usize {
+        let has_slid = window.slide_for(at, input.len());
+        if C::FORGETS_WHAT_SLID_OUT && has_slid && at - 1 - previous.distance_bytes < window.start {
+            *previous = NO_MATCH;
+        }
+        let fills_at = self.candidates.fill_for(input, at);
+        window.moves_at(input.len()).min(fills_at)
     }
 
     /// Goes on from `state` until there are `limit_tokens`, or up to the first position to
@@ -163,15 +153,15 @@ impl<C: Candidates> LazyParse<C> {
         } = *state;
         let looked_at = at.saturating_sub(1);
         let mut window = Window::after(looked_at, input.len());
+        let search_end = (input.len() + 1).saturating_sub(C::SEARCH_LEAST_BYTES);
+        let mut prepared_end = 0;
         while at < end && tokens.len() < limit_tokens {
-            let has_slid = window.slide_for(at, input.len());
-            if C::FORGETS_WHAT_SLID_OUT && has_slid && at - 1 - previous.distance_bytes < window.start {
-                previous = NO_MATCH;
+            if at >= prepared_end {
+                prepared_end = self.prepare(input, at, &mut window, &mut previous);
             }
-            let found = if input.len() - at < C::SEARCH_LEAST_BYTES {
+            let found = if at >= search_end {
                 None
             } else {
-                self.fill_for(input, at);
                 self.candidates.longest_match(input, at, previous.length_bytes, &window)
             };
             if found.is_none() && previous.length_bytes >= MATCH_LEAST_BYTES {

@@ -1,6 +1,5 @@
 //! What zlib and zlib-rs do alike at level 9: the lazy parse over a sliding window (`lazy`),
-//! also on several threads (`parallel`), rings of chain steps for the searches (`ring`), and
-//! the blocks: where each ends (`blocks`), the choice of its form in `trees`, of codes in
+//! also on several threads (`parallel`), and the blocks: where each ends (`blocks`), the choice of its form in `trees`, of codes in
 //! `huffman`, and the bits in `bits`. What a search finds is each engine's own.
 
 mod bits;
@@ -8,5 +7,4 @@ pub(super) mod blocks;
 mod huffman;
 pub(super) mod lazy;
 pub(super) mod parallel;
-pub(super) mod ring;
 pub(super) mod trees;

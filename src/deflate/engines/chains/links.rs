@@ -1,0 +1,197 @@
+//! One kind of chains each: of a library's buckets, and of equal strings.
+
+use super::super::slices::{word32, word64};
+use super::super::zlib_shared::trees::MATCH_LEAST_BYTES;
+use super::ring::{RING, Ring, kept_head, no_head, zeroed};
+use std::ops::Range;
+
+/// All strings of `string_bytes` that begin at `positions`.
+#[inline(always)]
+fn strings(input: &[u8], positions: Range<usize>, string_bytes: usize) -> std::slice::Windows<'_, u8> {
+    let end = match positions.is_empty() {
+        true => positions.start,
+        false => positions.end + string_bytes - 1,
+    };
+    input[positions.start..end].windows(string_bytes)
+}
+
+/// Moves the heads that are out of the window when `start` is the next position.
+fn sweep(heads: &mut [u16], start: usize) {
+    heads.iter_mut().for_each(|head| *head = kept_head(*head, start));
+}
+
+/// The chains of equal strings of `STRING` bytes, sometimes with others that share a hash.
+pub(in super::super) struct StringChains<const STRING: usize, const HEADS: usize> {
+    /// The low bits of the last position of each hash.
+    heads: Box<[u16; HEADS]>,
+    used_heads: usize,
+    pub(in super::super) steps: Ring,
+}
+
+impl<const STRING: usize, const HEADS: usize> StringChains<STRING, HEADS> {
+    pub(super) fn new() -> Self {
+        StringChains {
+            heads: zeroed(),
+            used_heads: HEADS,
+            steps: Ring::new(),
+        }
+    }
+
+    /// Starts a stream of `input_bytes`, of which a short one clears only some heads, with
+    /// no position before `start`.
+    pub(super) fn reset(&mut self, input_bytes: usize, start: usize) {
+        self.used_heads = HEADS.min(2 * input_bytes.next_power_of_two());
+        self.heads[..self.used_heads].fill(no_head(start));
+    }
+
+    pub(super) fn sweep(&mut self, start: usize) {
+        sweep(&mut self.heads[..self.used_heads], start);
+    }
+
+    /// A hash below `HEADS`.
+    #[inline(always)]
+    fn hash(string: &[u8]) -> usize {
+        let product = if STRING == 12 {
+            let (front, back) = (word64(string, 0), u64::from(word32(string, 8)));
+            front.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ back.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
+        } else {
+            u64::from(word32(string, 0)).wrapping_mul(0x9e37_79b1_0000_0000)
+        };
+        (product >> (u64::BITS - HEADS.ilog2())) as usize
+    }
+
+    fn linker(&mut self) -> Linker<'_, STRING, HEADS> {
+        Linker {
+            heads: &mut self.heads,
+            mask: self.used_heads - 1,
+            steps: self.steps.all_mut(),
+        }
+    }
+
+    /// Adds `positions`, at each of which a whole string begins.
+    pub(super) fn link(&mut self, input: &[u8], positions: Range<usize>) {
+        let (mut linker, mut at) = (self.linker(), positions.start as u16);
+        for string in strings(input, positions, STRING) {
+            linker.link(string, at);
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// Makes `positions` heads, whose steps are known.
+    pub(super) fn set_heads(&mut self, input: &[u8], positions: Range<usize>) {
+        let mut at = positions.start as u16;
+        for string in strings(input, positions, STRING) {
+            self.heads[Self::hash(string) & (self.used_heads - 1)] = at;
+            at = at.wrapping_add(1);
+        }
+    }
+}
+
+/// Chains being filled, as the references that a loop keeps in registers.
+struct Linker<'a, const STRING: usize, const HEADS: usize> {
+    heads: &'a mut [u16; HEADS],
+    mask: usize,
+    steps: &'a mut [u16; RING],
+}
+
+impl<const STRING: usize, const HEADS: usize> Linker<'_, STRING, HEADS> {
+    #[inline(always)]
+    fn link(&mut self, string: &[u8], at: u16) {
+        let head = &mut self.heads[StringChains::<STRING, HEADS>::hash(string) & self.mask & (HEADS - 1)];
+        self.steps[usize::from(at)] = at.wrapping_sub(*head);
+        *head = at;
+    }
+}
+
+/// Adds `positions` to both kinds of chains: together, because the waits for one's heads
+/// overlap with the work on the other. At each of them a whole long string begins.
+#[inline(always)]
+pub(super) fn link_both<const SHORT: usize, const SHORT_HEADS: usize, const LONG: usize, const LONG_HEADS: usize>(
+    short: &mut StringChains<SHORT, SHORT_HEADS>,
+    long: &mut StringChains<LONG, LONG_HEADS>,
+    input: &[u8],
+    positions: Range<usize>,
+) {
+    const { assert!(SHORT == 4 && LONG == 12) };
+    let (mut short, mut long) = (short.linker(), long.linker());
+    let mut at = positions.start as u16;
+    for string in strings(input, positions, LONG) {
+        short.link(string, at);
+        long.link(string, at);
+        at = at.wrapping_add(1);
+    }
+}
+
+/// The library's own chains: of the positions whose first three bytes have the same hash.
+pub(in super::super) struct Buckets {
+    /// The low bits of the last position of each bucket.
+    heads: Box<[u16; 1 << 16]>,
+    hash_shift: u32,
+    hash_mask: u32,
+    pub(in super::super) steps: Ring,
+    /// Counts the positions within a bucket.
+    pub(in super::super) ordinals: Ring,
+}
+
+impl Buckets {
+    pub(super) fn new(hash_bits: u32) -> Self {
+        Buckets {
+            heads: zeroed(),
+            hash_shift: hash_bits.div_ceil(3),
+            hash_mask: (1 << hash_bits) - 1,
+            steps: Ring::new(),
+            ordinals: Ring::new(),
+        }
+    }
+
+    fn used_heads(&mut self) -> &mut [u16] {
+        &mut self.heads[..=self.hash_mask as usize]
+    }
+
+    /// Starts a stream with no position before `start`.
+    pub(super) fn reset(&mut self, start: usize) {
+        self.used_heads().fill(no_head(start));
+    }
+
+    pub(super) fn sweep(&mut self, start: usize) {
+        sweep(self.used_heads(), start);
+    }
+
+    /// The bucket of a string's first three bytes.
+    #[inline(always)]
+    pub(in super::super) fn bucket(&self, string: &[u8]) -> u16 {
+        let [first, second, third] = [string[0], string[1], string[2]].map(u32::from);
+        ((first << (2 * self.hash_shift) ^ second << self.hash_shift ^ third) & self.hash_mask) as u16
+    }
+
+    /// Adds `positions`, at each of which three bytes are left.
+    #[inline(always)]
+    pub(super) fn link(&mut self, input: &[u8], positions: Range<usize>) {
+        let (shift, mask) = (self.hash_shift, self.hash_mask);
+        let (heads, steps, ordinals) = (&mut *self.heads, self.steps.all_mut(), self.ordinals.all_mut());
+        let mut at = positions.start as u16;
+        for string in strings(input, positions, MATCH_LEAST_BYTES) {
+            let [first, second, third] = [string[0], string[1], string[2]].map(u32::from);
+            let hash = (first << (2 * shift) ^ second << shift ^ third) & mask;
+            let last = std::mem::replace(&mut heads[usize::from(hash as u16)], at);
+            steps[usize::from(at)] = at.wrapping_sub(last);
+            ordinals[usize::from(at)] = ordinals[usize::from(last)].wrapping_add(1);
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// Adds `positions`, which repeat those of one and of two periods before.
+    pub(super) fn repeat(&mut self, positions: Range<usize>, period: usize) {
+        self.steps.repeat(positions.clone(), period);
+        self.ordinals.grow(positions, period);
+    }
+
+    /// Makes `positions` heads, whose steps are known.
+    pub(super) fn set_heads(&mut self, input: &[u8], positions: Range<usize>) {
+        let mut at = positions.start as u16;
+        for string in strings(input, positions, MATCH_LEAST_BYTES) {
+            self.heads[usize::from(self.bucket(string))] = at;
+            at = at.wrapping_add(1);
+        }
+    }
+}
