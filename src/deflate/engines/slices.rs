@@ -1,5 +1,4 @@
-//! Reading and comparing slices and ranking their numbers: what the searches of the
-//! engines share.
+//! Reading and comparing slices: what the searches of the engines share.
 
 /// The four bytes at `at`.
 #[inline(always)]
@@ -38,29 +37,4 @@ pub(super) fn common_length(a: &[u8], b: &[u8]) -> usize {
         }
         _ => a.iter().zip(b).take_while(|(a_byte, b_byte)| a_byte == b_byte).count(),
     }
-}
-
-/// The largest of some numbers and where it is.
-#[inline(always)]
-pub(super) fn largest(numbers: &[u16]) -> (usize, u16) {
-    let (groups, rest) = numbers.as_chunks::<16>();
-    let mut largest = (0, 0);
-    // At first only the largest of each group, which takes no branches.
-    let mut in_group = None;
-    for (index, group) in groups.iter().enumerate() {
-        let number = group.iter().fold(0, |largest: u16, &number| largest.max(number));
-        if number > largest.1 {
-            largest = (index * 16, number);
-            in_group = Some(group);
-        }
-    }
-    if let Some(group) = in_group {
-        largest.0 += group.iter().position(|&number| number == largest.1).unwrap_or(0);
-    }
-    for (index, &number) in rest.iter().enumerate() {
-        if number > largest.1 {
-            largest = (groups.len() * 16 + index, number);
-        }
-    }
-    largest
 }

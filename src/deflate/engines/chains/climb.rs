@@ -1,6 +1,7 @@
 //! From a match to the next longer one, along the chain that skips the most.
 
 use super::super::slices::{common_length, word32, word64};
+use super::STRING_BYTES;
 use super::ring::Ring;
 
 /// A match found, or the length to beat.
@@ -20,13 +21,13 @@ pub(in super::super) struct Place<'a> {
     pub(in super::super) limit_bytes: usize,
 }
 
-/// The longest match that has at least `STRING` bytes and more than `to_beat_bytes`, the
+/// The longest match that has at least [`STRING_BYTES`] and more than `to_beat_bytes`, the
 /// nearest of equal ones, on chains of equal strings of that length.
 ///
 /// Each match longer than all nearer ones is shown to `accepts`; the first that is not
 /// accepted ends the search, and counts no more.
 #[inline(always)]
-pub(in super::super) fn climb<const STRING: usize>(
+pub(in super::super) fn climb(
     steps: &Ring,
     place: Place<'_>,
     to_beat_bytes: usize,
@@ -39,20 +40,20 @@ pub(in super::super) fn climb<const STRING: usize>(
         limit_bytes,
     } = place;
     let mut found = None;
-    let mut best_bytes = to_beat_bytes.max(STRING - 1);
+    let mut best_bytes = to_beat_bytes.max(STRING_BYTES - 1);
     // All candidates lie on the chain of every string within the next longer match.
-    let last_offset = best_bytes + 1 - STRING;
+    let last_offset = best_bytes + 1 - STRING_BYTES;
     let (mut offset, mut distance) = (0, usize::from(steps.get(at + last_offset)));
     if last_offset > 0 {
         // What the match to beat does not hold is the least likely to come again.
         if distance > limit_bytes {
             return None;
         }
-        (offset, distance) = steps.largest(at, last_offset);
+        (offset, distance) = steps.largest(at, last_offset, |step, _| step);
     }
     while distance <= limit_bytes {
         let candidate = at - distance;
-        if frames_match::<STRING>(input, candidate, scan, best_bytes + 1) {
+        if frames_match(input, candidate, scan, best_bytes + 1) {
             let length = common_length(&input[candidate..candidate + scan.len()], scan);
             if length > best_bytes {
                 let better = Match {
@@ -69,12 +70,12 @@ pub(in super::super) fn climb<const STRING: usize>(
                 best_bytes = length;
                 // The strings within the match are the same at both places; the one
                 // that ends just behind it is known only here.
-                let behind = length + 1 - STRING;
+                let behind = length + 1 - STRING_BYTES;
                 let first = usize::from(steps.get(at + behind));
                 if first > limit_bytes {
                     return found;
                 }
-                let (inside, step) = steps.largest(candidate, length - STRING);
+                let (inside, step) = steps.largest(candidate, length - STRING_BYTES, |step, _| step);
                 (offset, distance) = if first > distance + step {
                     (behind, first)
                 } else {
@@ -89,10 +90,10 @@ pub(in super::super) fn climb<const STRING: usize>(
 }
 
 /// Whether the first and the last bytes of the first `length_bytes` at `candidate` are
-/// those of `scan`: rarely so without the rest. As many of each as a `STRING` has, or 8.
+/// those of `scan`: rarely so without the rest.
 #[inline(always)]
-fn frames_match<const STRING: usize>(input: &[u8], candidate: usize, scan: &[u8], length_bytes: usize) -> bool {
-    let difference = if STRING >= 8 || length_bytes >= 8 {
+fn frames_match(input: &[u8], candidate: usize, scan: &[u8], length_bytes: usize) -> bool {
+    let difference = if length_bytes >= 8 {
         let last = length_bytes - 8;
         word64(input, candidate) ^ word64(scan, 0) | word64(input, candidate + last) ^ word64(scan, last)
     } else {

@@ -1,9 +1,14 @@
 //! One kind of chains each: of a library's buckets, and of equal strings.
 
-use super::super::slices::{word32, word64};
+use super::super::slices::word32;
 use super::super::zlib_shared::trees::MATCH_LEAST_BYTES;
-use super::ring::{RING, Ring, kept_head, no_head, zeroed};
+use super::STRING_BYTES;
+use super::ring::{Ring, kept_head, no_head, zeroed};
 use std::ops::Range;
+
+/// Heads of our own chains. Every string with the hash of another costs a false candidate,
+/// every further head some of the nearest cache.
+const HEADS: usize = 1 << 16;
 
 /// All strings of `string_bytes` that begin at `positions`.
 #[inline(always)]
@@ -20,15 +25,15 @@ fn sweep(heads: &mut [u16], start: usize) {
     heads.iter_mut().for_each(|head| *head = kept_head(*head, start));
 }
 
-/// The chains of equal strings of `STRING` bytes, sometimes with others that share a hash.
-pub(in super::super) struct StringChains<const STRING: usize, const HEADS: usize> {
+/// The chains of equal strings of [`STRING_BYTES`], sometimes with others that share a hash.
+pub(in super::super) struct StringChains {
     /// The low bits of the last position of each hash.
     heads: Box<[u16; HEADS]>,
     used_heads: usize,
     pub(in super::super) steps: Ring,
 }
 
-impl<const STRING: usize, const HEADS: usize> StringChains<STRING, HEADS> {
+impl StringChains {
     pub(super) fn new() -> Self {
         StringChains {
             heads: zeroed(),
@@ -51,28 +56,18 @@ impl<const STRING: usize, const HEADS: usize> StringChains<STRING, HEADS> {
     /// A hash below `HEADS`.
     #[inline(always)]
     fn hash(string: &[u8]) -> usize {
-        let product = if STRING == 12 {
-            let (front, back) = (word64(string, 0), u64::from(word32(string, 8)));
-            front.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ back.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
-        } else {
-            u64::from(word32(string, 0)).wrapping_mul(0x9e37_79b1_0000_0000)
-        };
-        (product >> (u64::BITS - HEADS.ilog2())) as usize
-    }
-
-    fn linker(&mut self) -> Linker<'_, STRING, HEADS> {
-        Linker {
-            heads: &mut self.heads,
-            mask: self.used_heads - 1,
-            steps: self.steps.all_mut(),
-        }
+        (word32(string, 0).wrapping_mul(0x9e37_79b1) >> (u32::BITS - HEADS.ilog2())) as usize
     }
 
     /// Adds `positions`, at each of which a whole string begins.
+    #[inline(always)]
     pub(super) fn link(&mut self, input: &[u8], positions: Range<usize>) {
-        let (mut linker, mut at) = (self.linker(), positions.start as u16);
-        for string in strings(input, positions, STRING) {
-            linker.link(string, at);
+        let mask = self.used_heads - 1;
+        let (heads, steps) = (&mut *self.heads, self.steps.all_mut());
+        let mut at = positions.start as u16;
+        for string in strings(input, positions, STRING_BYTES) {
+            let last = std::mem::replace(&mut heads[Self::hash(string) & mask & (HEADS - 1)], at);
+            steps[usize::from(at)] = at.wrapping_sub(last);
             at = at.wrapping_add(1);
         }
     }
@@ -80,45 +75,10 @@ impl<const STRING: usize, const HEADS: usize> StringChains<STRING, HEADS> {
     /// Makes `positions` heads, whose steps are known.
     pub(super) fn set_heads(&mut self, input: &[u8], positions: Range<usize>) {
         let mut at = positions.start as u16;
-        for string in strings(input, positions, STRING) {
+        for string in strings(input, positions, STRING_BYTES) {
             self.heads[Self::hash(string) & (self.used_heads - 1)] = at;
             at = at.wrapping_add(1);
         }
-    }
-}
-
-/// Chains being filled, as the references that a loop keeps in registers.
-struct Linker<'a, const STRING: usize, const HEADS: usize> {
-    heads: &'a mut [u16; HEADS],
-    mask: usize,
-    steps: &'a mut [u16; RING],
-}
-
-impl<const STRING: usize, const HEADS: usize> Linker<'_, STRING, HEADS> {
-    #[inline(always)]
-    fn link(&mut self, string: &[u8], at: u16) {
-        let head = &mut self.heads[StringChains::<STRING, HEADS>::hash(string) & self.mask & (HEADS - 1)];
-        self.steps[usize::from(at)] = at.wrapping_sub(*head);
-        *head = at;
-    }
-}
-
-/// Adds `positions` to both kinds of chains: together, because the waits for one's heads
-/// overlap with the work on the other. At each of them a whole long string begins.
-#[inline(always)]
-pub(super) fn link_both<const SHORT: usize, const SHORT_HEADS: usize, const LONG: usize, const LONG_HEADS: usize>(
-    short: &mut StringChains<SHORT, SHORT_HEADS>,
-    long: &mut StringChains<LONG, LONG_HEADS>,
-    input: &[u8],
-    positions: Range<usize>,
-) {
-    const { assert!(SHORT == 4 && LONG == 12) };
-    let (mut short, mut long) = (short.linker(), long.linker());
-    let mut at = positions.start as u16;
-    for string in strings(input, positions, LONG) {
-        short.link(string, at);
-        long.link(string, at);
-        at = at.wrapping_add(1);
     }
 }
 

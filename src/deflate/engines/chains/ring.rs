@@ -1,6 +1,5 @@
 //! The last positions of a stream, each with a number: what chains of positions are kept in.
 
-use super::super::slices::largest;
 use std::ops::Range;
 
 /// Positions kept: the window, a segment filled ahead and the longest match beyond it,
@@ -95,27 +94,33 @@ impl Ring {
         self.0[usize::from(at as u16)]
     }
 
-    /// The numbers from `at` to `at + last_offset`, in two pieces since a ring has an end.
+    /// The largest value of the numbers from `at` to `at + last_offset`, and its first offset.
+    /// A value is made of a number and its offset.
+    ///
+    /// Takes no branch that depends on a number: where the largest is cannot be foreseen.
     #[inline(always)]
-    pub(in super::super) fn pieces(&self, at: usize, last_offset: usize) -> [&[u16]; 2] {
+    pub(in super::super) fn largest(
+        &self,
+        at: usize,
+        last_offset: usize,
+        value: impl Fn(u16, u16) -> u16,
+    ) -> (usize, usize) {
+        // One number for value and offset. Offsets count down, so that of equal values the
+        // first is the largest.
+        let largest = |numbers: &[u16], start: usize| {
+            let ranks = numbers.iter().enumerate().map(|(index, &number)| {
+                let offset = (start + index) as u32;
+                u32::from(value(number, offset as u16)) << 16 | !offset & 0xffff
+            });
+            ranks.fold(0, u32::max)
+        };
+        // In two pieces, since a ring has an end.
         let place = usize::from(at as u16);
         let ahead = &self.0[place..RING.min(place + last_offset + 1)];
-        [ahead, &self.0[..last_offset + 1 - ahead.len()]]
-    }
-
-    /// The largest number from `at` to `at + last_offset`: its offset and the number.
-    #[inline(always)]
-    pub(in super::super) fn largest(&self, at: usize, last_offset: usize) -> (usize, usize) {
-        let [ahead, wrapped] = self.pieces(at, last_offset);
-        let (offset, number) = largest(ahead);
-        if wrapped.is_empty() {
-            return (offset, number.into());
+        let mut most = largest(ahead, 0);
+        if ahead.len() <= last_offset {
+            most = most.max(largest(&self.0[..last_offset + 1 - ahead.len()], ahead.len()));
         }
-        let (wrapped_offset, wrapped_number) = largest(wrapped);
-        if wrapped_number > number {
-            (ahead.len() + wrapped_offset, wrapped_number.into())
-        } else {
-            (offset, number.into())
-        }
+        (usize::from(!(most as u16)), (most >> 16) as usize)
     }
 }

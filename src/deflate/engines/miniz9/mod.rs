@@ -30,7 +30,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// Reusable working memory: no allocation per stream after the first.
 pub struct Miniz9 {
-    chains: Chains<true>,
+    chains: Chains,
     block: Block,
     out: BitWriter,
 }

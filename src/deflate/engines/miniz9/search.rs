@@ -7,8 +7,8 @@
 //! the answer stands if it lies where the budget surely reaches. Otherwise the walk is
 //! done for real.
 
+use super::super::chains::Chains;
 use super::super::chains::climb::{Match, Place, climb};
-use super::super::chains::{Chains, LONG_BYTES, SHORT_BYTES};
 use super::super::slices::common_length;
 use super::{LOOKAHEAD_BYTES_MAX, MATCH_BYTES_MIN, WINDOW_BYTES};
 
@@ -26,7 +26,7 @@ const CHAIN_END_BYTES: usize = 1 << 16;
 
 /// One search: where, how far back and for what.
 struct Search<'a> {
-    chains: &'a Chains<true>,
+    chains: &'a Chains,
     input: &'a [u8],
     at: usize,
     /// The input from there, as far as a match may reach.
@@ -40,7 +40,7 @@ struct Search<'a> {
 /// The match that miniz would use at `at`, for which the chains are filled, if longer than
 /// `to_beat_bytes`.
 #[inline]
-pub(super) fn find(chains: &Chains<true>, input: &[u8], at: usize, to_beat_bytes: usize) -> Option<Match> {
+pub(super) fn find(chains: &Chains, input: &[u8], at: usize, to_beat_bytes: usize) -> Option<Match> {
     let length_limit_bytes = (input.len() - at).min(LOOKAHEAD_BYTES_MAX);
     if to_beat_bytes >= length_limit_bytes {
         return None;
@@ -68,7 +68,7 @@ pub(super) fn find(chains: &Chains<true>, input: &[u8], at: usize, to_beat_bytes
 
 /// How far back from `at` miniz's chain goes.
 #[inline]
-fn distance_limit_bytes(chains: &Chains<true>, input: &[u8], at: usize, length_limit_bytes: usize) -> usize {
+fn distance_limit_bytes(chains: &Chains, input: &[u8], at: usize, length_limit_bytes: usize) -> usize {
     let limit_bytes = at.min(WINDOW_BYTES - length_limit_bytes);
     let since_end_bytes = at % CHAIN_END_BYTES;
     let bucket_at = |at: usize| chains.buckets.bucket(&input[at..]);
@@ -94,30 +94,16 @@ impl Search<'_> {
     /// The same if the budget reached as far as it ever does.
     #[inline]
     fn longest_in_reach(&self) -> Option<Match> {
-        let mut place = Place {
+        let place = Place {
             input: self.input,
             at: self.at,
             scan: self.scan,
             limit_bytes: self.limit_bytes,
         };
         let accepts = |found: Match| self.steps_to(found) <= GROUP_ENTRIES * self.groups;
-        if place.scan.len() >= LONG_BYTES {
-            let found = climb::<LONG_BYTES>(&self.chains.long.steps, place, self.to_beat_bytes, accepts);
-            if found.is_some() {
-                return found;
-            }
-        }
-        // Nothing of LONG_BYTES or more is in reach, so that no more than one byte less
-        // counts.
-        place.scan = &place.scan[..place.scan.len().min(LONG_BYTES - 1)];
-        if self.to_beat_bytes >= place.scan.len() {
-            return None;
-        }
-        if place.scan.len() >= SHORT_BYTES {
-            let found = climb::<SHORT_BYTES>(&self.chains.short.steps, place, self.to_beat_bytes, accepts);
-            if found.is_some() {
-                return found;
-            }
+        let found = climb(&self.chains.strings.steps, place, self.to_beat_bytes, accepts);
+        if found.is_some() {
+            return found;
         }
         if self.to_beat_bytes >= MATCH_BYTES_MIN {
             return None;

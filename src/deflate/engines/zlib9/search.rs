@@ -12,8 +12,8 @@
 //! - looks for a match longer than the best by following the chain of any string
 //!   inside it: the one that jumps farthest skips the most candidates.
 
+use super::super::chains::Chains;
 use super::super::chains::climb::{Match, Place, climb};
-use super::super::chains::{Chains, LONG_BYTES, SHORT_BYTES};
 use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, Window};
 use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 
@@ -35,7 +35,7 @@ struct Reach {
 
 /// The chains over one stream's positions, and what finds matches on them.
 pub(super) struct Search {
-    chains: Chains<true>,
+    chains: Chains,
 }
 
 impl Search {
@@ -71,30 +71,16 @@ impl Candidates for Search {
             chain_limit: if is_good { GOOD_CHAIN_LIMIT } else { CHAIN_LIMIT },
             ordinal: self.chains.buckets.ordinals.get(at),
         };
-        let mut place = Place {
+        let place = Place {
             input,
             at,
             scan: &input[at..at + length_limit_bytes],
             limit_bytes: reach.distance_limit_bytes,
         };
         let accepts = |found: Match| self.reaches(&reach, at - found.distance_bytes, found.distance_bytes);
-        if place.scan.len() >= LONG_BYTES {
-            let found = climb::<LONG_BYTES>(&self.chains.long.steps, place, to_beat_bytes, accepts);
-            if found.is_some() {
-                return found;
-            }
-        }
-        // Nothing of LONG_BYTES or more matches, so that shorter strings do not either
-        // beyond one byte less.
-        place.scan = &place.scan[..length_limit_bytes.min(LONG_BYTES - 1)];
-        if to_beat_bytes >= place.scan.len() {
-            return None;
-        }
-        if place.scan.len() >= SHORT_BYTES {
-            let found = climb::<SHORT_BYTES>(&self.chains.short.steps, place, to_beat_bytes, accepts);
-            if found.is_some() {
-                return found;
-            }
+        let found = climb(&self.chains.strings.steps, place, to_beat_bytes, accepts);
+        if found.is_some() {
+            return found;
         }
         if to_beat_bytes >= MATCH_LEAST_BYTES {
             return None;

@@ -4,7 +4,6 @@
 //! level 9, windowBits 15, memLevel 8, raw, default strategy, one final flush. `search`
 //! finds the matches; the parse and the blocks are those of `zlib_shared`.
 
-mod farthest;
 mod search;
 
 use super::zlib_shared::blocks::Blocks;

@@ -14,13 +14,13 @@
 //! - otherwise follows the library from stair to stair: the positions within a bucket are
 //!   numbered (*ordinals*), so what it spends between two of them is a subtraction.
 
+use super::super::chains::Chains;
 use super::super::chains::climb::{Match, Place, climb};
-use super::super::chains::{Chains, SHORT_BYTES};
+use super::super::chains::ring::Ring;
 use super::super::slices::common_length;
 use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, WINDOW_BYTES, Window};
 use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::Release;
-use super::farthest::farthest_step;
 
 /// Of the hashes that the library's buckets go by.
 const HASH_BITS: u32 = 15;
@@ -76,10 +76,19 @@ fn byte_behind(input: &[u8]) -> u8 {
     }
 }
 
+/// The string from which the library goes on: the first offset, up to `last_offset`, at which
+/// the step less the offset is largest.
+#[inline(always)]
+fn farthest_step(steps: &Ring, at: usize, last_offset: usize) -> usize {
+    steps
+        .largest(at, last_offset, |step, offset| step.saturating_sub(offset))
+        .0
+}
+
 /// The chains over one stream's positions, and what finds matches on them.
 pub(super) struct Search {
     release: Release,
-    chains: Chains<false>,
+    chains: Chains,
     /// What 0.5.5 finds behind the end of this stream's input.
     byte_behind: Option<u8>,
     /// The matches found on the way to the last of them, each longer and farther away than
@@ -145,7 +154,7 @@ impl Candidates for Search {
 }
 
 impl Search {
-    /// The longest match that has at least `SHORT_BYTES`. Leaves the stairs to it.
+    /// The longest match that has more than three bytes. Leaves the stairs to it.
     #[inline(always)]
     fn climb(&mut self, scene: &Scene<'_>, to_beat_bytes: usize) -> Option<Match> {
         let place = Place {
@@ -155,7 +164,7 @@ impl Search {
             limit_bytes: scene.distance_limit_bytes(),
         };
         self.stairs.clear();
-        climb::<SHORT_BYTES>(&self.chains.short.steps, place, to_beat_bytes, |found| {
+        climb(&self.chains.strings.steps, place, to_beat_bytes, |found| {
             self.stairs.push(found);
             true
         })
