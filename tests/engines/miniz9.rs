@@ -317,6 +317,20 @@ fn stored_blocks() {
     }
 }
 
+/// The bits that wait for their byte before a block count toward its size, so that one whose
+/// size is just at the limit is stored for them.
+#[test]
+fn stored_for_the_bits_that_waited() {
+    let mut engine = Miniz9::new();
+    let alphabet: Vec<u8> = (0..200).collect();
+    for seed in 0..4 {
+        let letters = Random::new(seed).letters(&alphabet, 3_000);
+        for bytes in 600..letters.len() {
+            check_with(&mut engine, &format!("seed {seed}, {bytes} bytes"), &letters[..bytes]);
+        }
+    }
+}
+
 /// Below 48 bytes the codes are fixed.
 #[test]
 fn fixed_and_dynamic_codes() {

@@ -1,6 +1,6 @@
 //! One deflate block: its tokens while it grows, and how it is written.
 
-use super::bits::BitWriter;
+use super::super::bits::BitWriter;
 use super::huffman::Codes;
 
 /// Fewer input bytes than this use deflate's fixed codes, whatever their cost.
@@ -13,6 +13,9 @@ const BAD_ABOVE_BYTES: usize = 31 * 1024;
 const TOKEN_BYTES_MAX: usize = 64 * 1024 - 8;
 /// Every token takes at least a byte there, every eighth one more for its flags.
 const TOKENS_MAX: usize = TOKEN_BYTES_MAX + 8;
+/// The most that a block takes: a match, which takes 3 bytes there, at most 15 + 5 + 15 + 13
+/// bits, a literal, which takes one, 15; and the codes. One is stored only if it is smaller.
+pub(super) const BLOCK_LIMIT_BYTES: usize = TOKEN_BYTES_MAX / 3 * 6 + 1024;
 /// Marks a match among tokens, its length - 3 above its distance - 1.
 const MATCH: u32 = 1 << 31;
 
@@ -142,19 +145,13 @@ impl Block {
             || (self.input_bytes > BAD_ABOVE_BYTES && (self.token_bytes * 115) >> 7 >= self.input_bytes)
     }
 
-    /// Where the block starts in the input.
-    pub(super) fn start(&self) -> usize {
-        self.start
-    }
-
     /// Where the next block will start in the input.
     pub(super) fn end(&self) -> usize {
         self.start + self.input_bytes
     }
 
-    /// Writes the block; `may_store` says whether miniz still has all its bytes.
-    pub(super) fn write(&mut self, input: &[u8], is_last: bool, may_store: bool, out: &mut BitWriter) {
-        out.reserve(16);
+    /// Writes the block.
+    pub(super) fn write(&mut self, input: &[u8], is_last: bool, out: &mut BitWriter) {
         out.put(u64::from(is_last), 1);
 
         self.length_counts[END_OF_BLOCK] = 1;
@@ -173,11 +170,10 @@ impl Block {
         let body_bits = 2 + packed.as_ref().map_or(0, PackedLengths::size_bits) + self.tokens_size_bits();
         let whole_bytes = (out.pending_bits() as usize + body_bits) / 8;
 
-        if self.input_bytes > STORED_ABOVE_BYTES && whole_bytes + 1 >= self.input_bytes && may_store {
+        if self.input_bytes > STORED_ABOVE_BYTES && whole_bytes + 1 >= self.input_bytes {
             self.write_stored(input, out);
             return;
         }
-        out.reserve(whole_bytes + 1);
         match packed {
             None => out.put(0b01, 2),
             Some(packed) => {
@@ -190,13 +186,12 @@ impl Block {
 
     fn write_stored(&self, input: &[u8], out: &mut BitWriter) {
         let bytes = &input[self.start..self.end()];
-        out.reserve(bytes.len() + 8);
         out.put(0b00, 2);
-        out.pad();
+        out.align();
         let count = bytes.len() as u64 & 0xffff;
         out.put(count, 16);
         out.put(count ^ 0xffff, 16);
-        out.copy(bytes);
+        out.put_bytes(bytes);
     }
 
     fn set_fixed_codes(&mut self) {
@@ -244,22 +239,16 @@ impl Block {
         for &token in &self.tokens[..self.token_count] {
             if token & MATCH == 0 {
                 let byte = (token & 0xff) as usize;
-                out.add(
-                    u64::from(length_codes.bits[byte]),
-                    u32::from(length_codes.len_bits[byte]),
-                );
+                out.put(length_codes.bits[byte].into(), length_codes.len_bits[byte].into());
             } else {
                 let (bits, len_bits) = lengths[(token >> 16 & 0xff) as usize];
-                out.add(u64::from(bits), len_bits);
                 let distance = (token & 0x7fff) as usize;
                 let (symbol, extra_bits) = distance_code(distance);
-                out.add(
-                    u64::from(distance_codes.bits[symbol]),
-                    u32::from(distance_codes.len_bits[symbol]),
-                );
-                out.add(distance as u64 & ((1 << extra_bits) - 1), extra_bits);
+                let code_bits = u32::from(distance_codes.len_bits[symbol]);
+                let extra = distance as u64 & ((1 << extra_bits) - 1);
+                let behind = u64::from(distance_codes.bits[symbol]) | extra << code_bits;
+                out.put(u64::from(bits) | behind << len_bits, len_bits + code_bits + extra_bits);
             }
-            out.flush();
         }
         let end_bits = u32::from(length_codes.len_bits[END_OF_BLOCK]);
         out.put(u64::from(length_codes.bits[END_OF_BLOCK]), end_bits);
@@ -365,11 +354,10 @@ impl PackedLengths {
         }
         for &(symbol, extra) in &self.runs[..self.run_count] {
             let at = usize::from(symbol);
-            out.add(u64::from(self.codes.bits[at]), u32::from(self.codes.len_bits[at]));
+            out.put(self.codes.bits[at].into(), self.codes.len_bits[at].into());
             if at >= 16 {
-                out.add(u64::from(extra), PACKED_EXTRA_BITS[at - 16]);
+                out.put(extra.into(), PACKED_EXTRA_BITS[at - 16]);
             }
-            out.flush();
         }
     }
 }

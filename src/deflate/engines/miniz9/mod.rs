@@ -4,15 +4,14 @@
 //! flush. `search` finds the matches, `block` writes what they become. This file holds the
 //! parse: which of the matches found are used.
 
-mod bits;
 mod block;
 mod huffman;
 mod search;
 
+use super::bits::BitWriter;
 use super::chains::Chains;
 use super::chains::climb::Match;
-use bits::BitWriter;
-use block::Block;
+use block::{BLOCK_LIMIT_BYTES, Block};
 use std::ops::ControlFlow;
 
 /// The shortest match there is.
@@ -47,7 +46,7 @@ impl Miniz9 {
         Self {
             chains: Chains::new(HASH_BITS),
             block: Block::new(),
-            out: BitWriter::new(),
+            out: BitWriter::new(BLOCK_LIMIT_BYTES),
         }
     }
 
@@ -62,8 +61,6 @@ impl Miniz9 {
         let mut waiting: Option<Match> = None;
         let mut at = 0;
         let mut filled_end = 0;
-        // The position before, for what miniz has still at hand.
-        let mut before = 0;
         while at < input.len() {
             if at >= filled_end {
                 filled_end = self.chains.fill_for(input, at);
@@ -95,34 +92,28 @@ impl Miniz9 {
                     }
                 }
             };
-            (before, at) = (at, at + step_bytes);
-            if self.block.is_full() && self.end_block(input, before, at, false, sink).is_break() {
+            at += step_bytes;
+            if self.block.is_full() && self.end_block(input, false, sink).is_break() {
                 return false;
             }
         }
-        self.end_block(input, before, at, true, sink).is_continue()
+        self.end_block(input, true, sink).is_continue()
     }
 
     /// Writes the block, hands it over and starts the next one.
     fn end_block(
         &mut self,
         input: &[u8],
-        before: usize,
-        at: usize,
         is_last: bool,
         sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let lookahead_bytes = (input.len() - before).min(LOOKAHEAD_BYTES_MAX);
-        let kept_bytes = (before.min(WINDOW_BYTES - lookahead_bytes) + (at - before)).min(WINDOW_BYTES);
-        let may_store = at - self.block.start() <= kept_bytes;
-        self.block.write(input, is_last, may_store, &mut self.out);
+        self.block.write(input, is_last, &mut self.out);
         if is_last {
-            self.out.pad();
+            self.out.align();
         }
-        for piece in self.out.bytes().chunks(PIECE_BYTES) {
+        for piece in self.out.take().chunks(PIECE_BYTES) {
             sink(piece)?;
         }
-        self.out.clear_bytes();
         self.block.restart(self.block.end());
         ControlFlow::Continue(())
     }

@@ -1,8 +1,8 @@
 //! What zlib and zlib-rs do alike at level 9: the lazy parse over a sliding window (`lazy`),
-//! also on several threads (`parallel`), and the blocks: where each ends (`blocks`), the choice of its form in `trees`, of codes in
-//! `huffman`, and the bits in `bits`. What a search finds is each engine's own.
+//! also on several threads (`parallel`), and the blocks: where each ends (`blocks`), the
+//! choice of its form in `trees`, and of codes in `huffman`. What a search finds is each
+//! engine's own.
 
-mod bits;
 pub(super) mod blocks;
 mod huffman;
 pub(super) mod lazy;

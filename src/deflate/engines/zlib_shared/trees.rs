@@ -1,7 +1,7 @@
 //! zlib's block writer: the tokens of a block and what they need in codes, and the choice
 //! between a stored, a fixed and a dynamic block.
 
-use super::bits::BitWriter;
+use super::super::bits::BitWriter;
 use super::huffman::{CODE_LIMIT_BITS, Code, CodeWord, LITERAL_CODES};
 
 const DISTANCE_CODES: usize = 30;

@@ -42,6 +42,11 @@ impl BitWriter {
         self.pending_bits &= 7;
     }
 
+    /// Bits that wait for the rest of their byte.
+    pub(super) fn pending_bits(&self) -> u32 {
+        self.pending_bits
+    }
+
     /// Fills the byte begun with zeros.
     pub(super) fn align(&mut self) {
         self.put(0, (8 - self.pending_bits) % 8);
