@@ -140,11 +140,11 @@ pub(super) fn decode(
     while let Some((entry, record)) = todo.pop() {
         let is_last = todo.is_empty();
         let base = content.as_ref().map(|base| &base[..]);
-        let room = if is_last {
-            Vec::new()
-        } else {
-            std::mem::take(&mut spare)
-        };
+        let mut room = std::mem::take(&mut spare);
+        if is_last && room.capacity() as u64 > record.meta.content_bytes / 4 * 5 {
+            // It may be kept for long, so that it gets no more than it needs.
+            room = Vec::new();
+        }
         let decoded = decode_into(room, record.frame(), record.meta.content_bytes, base)
             .and_then(|decoded| match pack::check_content(&record.meta, &decoded) {
                 Ok(()) => Ok(decoded),

@@ -39,7 +39,8 @@ impl Piece {
     fn parse<C: Candidates>(parse: &mut LazyParse<C>, input: &[u8], from: State, end: usize) -> Piece {
         parse.reset(input, from.at);
         let mut piece = Piece {
-            tokens: Vec::new(),
+            // Source code has about a token for each ten bytes.
+            tokens: Vec::with_capacity((end - from.at) / 8),
             first: Vec::new(),
             last: Vec::new(),
             state: from,
