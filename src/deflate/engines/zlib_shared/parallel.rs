@@ -40,7 +40,7 @@ impl Piece {
         parse.reset(input, from.at);
         let mut piece = Piece {
             // Source code has about a token for each ten bytes.
-            tokens: Vec::with_capacity((end - from.at) / 8),
+            tokens: Vec::with_capacity(end.saturating_sub(from.at) / 8),
             first: Vec::new(),
             last: Vec::new(),
             state: from,
