@@ -192,6 +192,31 @@ fn budget_along_switched_chains() {
     }
 }
 
+/// The budget falls to a quarter when the match to beat has 32 bytes or more. All strings of
+/// what is looked for are among the decoys, or the chain of one that is not would lead past.
+#[test]
+fn budget_of_1024_after_a_good_match() {
+    let repeated = |times: usize| b"abc".repeat(times);
+    for good in [10, 11] {
+        for decoys in (1005..1030).chain([1500]) {
+            let mut random = Random::new(77);
+            let mut input = [filler(1, 20), repeated(20), filler(2, 20)].concat();
+            for _ in 0..decoys {
+                input.extend_from_slice(b"abcab");
+                input.extend(random.bytes(3).iter().map(|byte| byte | 0x80));
+            }
+            // A match of 31 or 34 bytes, one position before the longer one.
+            input.extend_from_slice(b"#");
+            input.extend(repeated(good));
+            input.extend(filler(3, 20));
+            input.extend_from_slice(b"#");
+            input.extend(repeated(20));
+            input.extend(filler(4, 20));
+            check(format_args!("{good} times, {decoys} decoys"), &input);
+        }
+    }
+}
+
 /// The library does not switch chains after a match that overlaps its copy, or ends right
 /// before it.
 #[test]

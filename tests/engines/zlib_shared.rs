@@ -332,3 +332,40 @@ fn codes_that_are_too_long() {
         check(seed, &input);
     }
 }
+
+/// Inner nodes deeper than codes may be count toward the overflow as leaves do. It takes a tree
+/// of 18 levels to tell: lengths of matches whose numbers grow as those of Fibonacci.
+#[test]
+fn inner_nodes_that_are_too_deep() {
+    const LENGTHS: [usize; 15] = [34, 30, 26, 22, 18, 16, 14, 12, 10, 9, 8, 7, 6, 5, 4];
+    let mut random = Random::new(8);
+    // At the bottom are the end of the block and what comes out otherwise than meant: some 16
+    // symbols that come once, four levels by themselves.
+    let mut counts = vec![16, 18];
+    while counts.len() <= LENGTHS.len() {
+        let all_but_last: usize = counts[..counts.len() - 1].iter().sum();
+        counts.push(counts[counts.len() - 1].max(all_but_last + all_but_last / 50 + 1));
+    }
+    let mut lengths: Vec<usize> = LENGTHS
+        .iter()
+        .zip(&counts[1..])
+        .flat_map(|(&length, &count)| vec![length; count])
+        .collect();
+    for last in (1..lengths.len()).rev() {
+        lengths.swap(last, random.below(last + 1));
+    }
+    // A block of literals at memLevel 9, then one of matches alone.
+    let mut input = random.bytes(2 * 16_383);
+    let mut behind = None;
+    for length in lengths {
+        let start = loop {
+            let start = input.len() - random.within(300, 30_000);
+            if Some(input[start]) != behind {
+                break start;
+            }
+        };
+        behind = Some(input[start + length]);
+        input.extend_from_within(start..start + length);
+    }
+    check("inner nodes", &input);
+}

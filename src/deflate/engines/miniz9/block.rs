@@ -332,7 +332,7 @@ impl PackedLengths {
         let last = PACKED_ORDER
             .iter()
             .rposition(|&symbol| self.codes.len_bits[symbol] != 0);
-        last.map_or(4, |last| (last + 1).max(4))
+        last.map_or(4, |last| last + 1)
     }
 
     fn size_bits(&self) -> usize {

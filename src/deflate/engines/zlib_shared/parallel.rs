@@ -15,9 +15,17 @@ use super::trees::Token;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// The input of one piece that pays: filling the window before it costs some hundredths of
-/// its parse.
-pub(in super::super) const PIECE_BYTES: usize = 512 << 10;
+/// The input of a piece: filling the window before it costs some hundredths of its parse.
+const PIECE_BYTES: usize = 512 << 10;
+/// The same where otherwise a thread would have none, or less than others.
+pub(in super::super) const LEAST_PIECE_BYTES: usize = 256 << 10;
+
+/// Pieces that give each of so many threads as many as the others.
+pub(in super::super) fn piece_bytes(threads: usize, input_bytes: usize) -> usize {
+    let pieces = input_bytes.div_ceil(PIECE_BYTES).next_multiple_of(threads.max(1));
+    input_bytes.div_ceil(pieces.max(1)).max(LEAST_PIECE_BYTES)
+}
+
 /// For so long two parses may take to become one. Pieces are no shorter.
 const OVERLAP_BYTES: usize = 8 << 10;
 

@@ -319,7 +319,8 @@ impl BlockWriter {
             .rev()
             .take_while(|symbol| !is_sent(symbol))
             .count();
-        let sent_lengths = (LENGTH_ALPHABET - unsent).max(4);
+        // Never fewer than five: no block does without codes, and those come behind the first four.
+        let sent_lengths = LENGTH_ALPHABET - unsent;
 
         dynamic_bits += literals.cost_bits(&tally.literals)
             + distances.cost_bits(&tally.distances)
