@@ -7,10 +7,8 @@
 //!
 //! - numbers the positions within each of zlib's buckets (*ordinals*), so that whether
 //!   zlib would have reached a candidate is one subtraction;
-//! - follows chains of equal 4-byte and 12-byte strings, since a match of that length or
-//!   longer must lie on them, and mostly few other candidates do;
-//! - looks for a match longer than the best by following the chain of any string
-//!   inside it: the one that jumps farthest skips the most candidates.
+//! - climbs from match to longer match on chains of equal 4-byte strings (`chains`), and
+//!   looks at the buckets themselves only for matches of 3 bytes.
 
 use super::super::chains::Chains;
 use super::super::chains::climb::{Match, Place, climb};
