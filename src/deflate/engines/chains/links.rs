@@ -82,6 +82,13 @@ impl StringChains {
     }
 }
 
+/// The bucket of a string's first three bytes.
+#[inline(always)]
+fn bucket_of(string: &[u8], shift: u32, mask: u32) -> u16 {
+    let [first, second, third] = [string[0], string[1], string[2]].map(u32::from);
+    ((first << (2 * shift) ^ second << shift ^ third) & mask) as u16
+}
+
 /// The library's own chains: of the positions whose first three bytes have the same hash.
 pub(in super::super) struct Buckets {
     /// The low bits of the last position of each bucket.
@@ -120,8 +127,7 @@ impl Buckets {
     /// The bucket of a string's first three bytes.
     #[inline(always)]
     pub(in super::super) fn bucket(&self, string: &[u8]) -> u16 {
-        let [first, second, third] = [string[0], string[1], string[2]].map(u32::from);
-        ((first << (2 * self.hash_shift) ^ second << self.hash_shift ^ third) & self.hash_mask) as u16
+        bucket_of(string, self.hash_shift, self.hash_mask)
     }
 
     /// Adds `positions`, at each of which three bytes are left.
@@ -131,9 +137,7 @@ impl Buckets {
         let (heads, steps, ordinals) = (&mut *self.heads, self.steps.all_mut(), self.ordinals.all_mut());
         let mut at = positions.start as u16;
         for string in strings(input, positions, MATCH_LEAST_BYTES) {
-            let [first, second, third] = [string[0], string[1], string[2]].map(u32::from);
-            let hash = (first << (2 * shift) ^ second << shift ^ third) & mask;
-            let last = std::mem::replace(&mut heads[usize::from(hash as u16)], at);
+            let last = std::mem::replace(&mut heads[usize::from(bucket_of(string, shift, mask))], at);
             steps[usize::from(at)] = at.wrapping_sub(last);
             ordinals[usize::from(at)] = ordinals[usize::from(last)].wrapping_add(1);
             at = at.wrapping_add(1);

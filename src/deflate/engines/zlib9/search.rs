@@ -26,7 +26,6 @@ const GOOD_LENGTH_BYTES: usize = 32;
 
 /// Which candidates zlib would have looked at from one position.
 struct Reach {
-    distance_limit_bytes: usize,
     chain_limit: u16,
     ordinal: u16,
 }
@@ -65,7 +64,6 @@ impl Candidates for Search {
         }
         let is_good = to_beat_bytes >= GOOD_LENGTH_BYTES;
         let reach = Reach {
-            distance_limit_bytes: window.distance_limit_bytes(at),
             chain_limit: if is_good { GOOD_CHAIN_LIMIT } else { CHAIN_LIMIT },
             ordinal: self.chains.buckets.ordinals.get(at),
         };
@@ -73,7 +71,7 @@ impl Candidates for Search {
             input,
             at,
             scan: &input[at..at + length_limit_bytes],
-            limit_bytes: reach.distance_limit_bytes,
+            limit_bytes: window.distance_limit_bytes(at),
         };
         let accepts = |found: Match| self.reaches(&reach, at - found.distance_bytes, found.distance_bytes);
         let found = climb(&self.chains.strings.steps, place, to_beat_bytes, accepts);
@@ -83,7 +81,7 @@ impl Candidates for Search {
         if to_beat_bytes >= MATCH_LEAST_BYTES {
             return None;
         }
-        self.nearest_least_match(input, at, reach.distance_limit_bytes)
+        self.nearest_least_match(input, at, place.limit_bytes)
     }
 }
 
