@@ -3,6 +3,7 @@
 
 use super::super::bits::BitWriter;
 use super::huffman::{CODE_LIMIT_BITS, Code, CodeWord, LITERAL_CODES};
+use std::hint::select_unpredictable;
 
 const DISTANCE_CODES: usize = 30;
 /// The alphabet that code lengths are themselves coded in.
@@ -63,9 +64,10 @@ const LENGTH_CLASSES: [Class; 256] = {
 };
 
 /// Distance codes: the first 256 entries for a distance less 1 below 256, the rest for
-/// its upper bits, since larger codes change only every 128 distances.
-const DISTANCE_TABLE: [u8; 512] = {
-    let mut table = [0; 512];
+/// its upper bits, since larger codes change only every 128 distances. A literal's distance
+/// of 0, less 1, has the last one.
+const DISTANCE_TABLE: [u8; 768] = {
+    let mut table = [NO_DISTANCE as u8; 768];
     let mut code = 0;
     while code < DISTANCE_CODES {
         let (first, extra_bits) = (first_distance(code), distance_extra_bits(code));
@@ -145,14 +147,10 @@ impl Token {
 
     #[inline(always)]
     fn distance_code(self) -> usize {
-        let distance_less_1 = (self.0 >> 16).wrapping_sub(1) as usize;
-        if distance_less_1 < 256 {
-            usize::from(DISTANCE_TABLE[distance_less_1])
-        } else if self.0 > 0xff_ff {
-            usize::from(DISTANCE_TABLE[256 + (distance_less_1 >> 7 & 0xff)])
-        } else {
-            NO_DISTANCE
-        }
+        let distance_less_1 = ((self.0 >> 16) as u16).wrapping_sub(1);
+        // How far away a match is cannot be foreseen.
+        let place = select_unpredictable(distance_less_1 < 256, distance_less_1, 256 + (distance_less_1 >> 7));
+        usize::from(DISTANCE_TABLE[usize::from(place)])
     }
 }
 
