@@ -1,8 +1,9 @@
-//! From a match to the next longer one, along the chain that skips the most.
+//! From a match to the next longer one, along the chain with the fewest candidates.
 
 use super::super::slices::{common_length, word32, word64};
 use super::STRING_BYTES;
-use super::ring::Ring;
+use super::links::StringChains;
+use super::rarity::Rarest;
 
 /// A match found, or the length to beat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(in super::super) struct Place<'a> {
 /// accepted ends the search, and counts no more.
 #[inline(always)]
 pub(in super::super) fn climb(
-    steps: &Ring,
+    strings: &StringChains,
     place: Place<'_>,
     to_beat_bytes: usize,
     mut accepts: impl FnMut(Match) -> bool,
@@ -39,9 +40,11 @@ pub(in super::super) fn climb(
         scan,
         limit_bytes,
     } = place;
+    let steps = &strings.steps;
     let mut found = None;
     let mut best_bytes = to_beat_bytes.max(STRING_BYTES - 1);
     // All candidates lie on the chain of every string within the next longer match.
+    let mut rarest = Rarest::default();
     let last_offset = best_bytes + 1 - STRING_BYTES;
     let (mut offset, mut distance) = (0, usize::from(steps.get(at + last_offset)));
     if last_offset > 0 {
@@ -49,7 +52,8 @@ pub(in super::super) fn climb(
         if distance > limit_bytes {
             return None;
         }
-        (offset, distance) = steps.largest(at, last_offset, |step, _| step);
+        offset = rarest.up_to(last_offset, &strings.rarities, at);
+        distance = usize::from(steps.get(at + offset));
     }
     while distance <= limit_bytes {
         let candidate = at - distance;
@@ -75,11 +79,11 @@ pub(in super::super) fn climb(
                 if first > limit_bytes {
                     return found;
                 }
-                let (inside, step) = steps.largest(candidate, length - STRING_BYTES, |step, _| step);
-                (offset, distance) = if first > distance + step {
-                    (behind, first)
+                offset = rarest.up_to(behind, &strings.rarities, at);
+                distance = if offset == behind {
+                    first
                 } else {
-                    (inside, distance + step)
+                    distance + usize::from(steps.get(candidate + offset))
                 };
                 continue;
             }

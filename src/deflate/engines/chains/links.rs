@@ -3,6 +3,7 @@
 use super::super::slices::word32;
 use super::super::zlib_shared::trees::MATCH_LEAST_BYTES;
 use super::STRING_BYTES;
+use super::rarity::rarity;
 use super::ring::{Ring, kept_head, no_head, zeroed};
 use std::ops::Range;
 
@@ -31,6 +32,7 @@ pub(in super::super) struct StringChains {
     heads: Box<[u16; HEADS]>,
     used_heads: usize,
     pub(in super::super) steps: Ring,
+    pub(super) rarities: Ring,
 }
 
 impl StringChains {
@@ -39,6 +41,7 @@ impl StringChains {
             heads: zeroed(),
             used_heads: HEADS,
             steps: Ring::new(),
+            rarities: Ring::new(),
         }
     }
 
@@ -63,13 +66,21 @@ impl StringChains {
     #[inline(always)]
     pub(super) fn link(&mut self, input: &[u8], positions: Range<usize>) {
         let mask = self.used_heads - 1;
-        let (heads, steps) = (&mut *self.heads, self.steps.all_mut());
+        let (heads, steps, rarities) = (&mut *self.heads, self.steps.all_mut(), self.rarities.all_mut());
         let mut at = positions.start as u16;
         for string in strings(input, positions, STRING_BYTES) {
             let last = std::mem::replace(&mut heads[Self::hash(string) & mask & (HEADS - 1)], at);
-            steps[usize::from(at)] = at.wrapping_sub(last);
+            let step = at.wrapping_sub(last);
+            steps[usize::from(at)] = step;
+            rarities[usize::from(at)] = rarity(rarities[usize::from(last)], step);
             at = at.wrapping_add(1);
         }
+    }
+
+    /// Adds `positions`, which repeat those of one period before.
+    pub(super) fn repeat(&mut self, positions: Range<usize>, period: usize) {
+        self.steps.repeat(positions.clone(), period);
+        self.rarities.repeat(positions, period);
     }
 
     /// Makes `positions` heads, whose steps are known.
@@ -82,37 +93,65 @@ impl StringChains {
     }
 }
 
-/// The bucket of a string's first three bytes.
-#[inline(always)]
-fn bucket_of(string: &[u8], shift: u32, mask: u32) -> u16 {
-    let [first, second, third] = [string[0], string[1], string[2]].map(u32::from);
-    ((first << (2 * shift) ^ second << shift ^ third) & mask) as u16
+/// How many bits a library's hash of three bytes has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum HashBits {
+    /// For memLevel 8, and for miniz.
+    Fifteen,
+    /// For memLevel 9.
+    Sixteen,
+}
+
+/// The hash of the last three bytes taken in, as the libraries have it.
+#[derive(Clone, Copy, Default)]
+struct RollingHash(u32);
+
+impl RollingHash {
+    /// Takes in a byte. What was taken in three bytes before is shifted beyond the bits that
+    /// count.
+    #[inline(always)]
+    fn roll(self, byte: u8, bits: HashBits) -> Self {
+        let shift = match bits {
+            HashBits::Fifteen => 5,
+            HashBits::Sixteen => 6,
+        };
+        RollingHash(self.0 << shift ^ u32::from(byte))
+    }
+
+    #[inline(always)]
+    fn bucket(self, bits: HashBits) -> u16 {
+        match bits {
+            HashBits::Fifteen => self.0 as u16 & 0x7fff,
+            HashBits::Sixteen => self.0 as u16,
+        }
+    }
 }
 
 /// The library's own chains: of the positions whose first three bytes have the same hash.
 pub(in super::super) struct Buckets {
     /// The low bits of the last position of each bucket.
     heads: Box<[u16; 1 << 16]>,
-    hash_shift: u32,
-    hash_mask: u32,
+    bits: HashBits,
     pub(in super::super) steps: Ring,
     /// Counts the positions within a bucket.
     pub(in super::super) ordinals: Ring,
 }
 
 impl Buckets {
-    pub(super) fn new(hash_bits: u32) -> Self {
+    pub(super) fn new(bits: HashBits) -> Self {
         Buckets {
             heads: zeroed(),
-            hash_shift: hash_bits.div_ceil(3),
-            hash_mask: (1 << hash_bits) - 1,
+            bits,
             steps: Ring::new(),
             ordinals: Ring::new(),
         }
     }
 
     fn used_heads(&mut self) -> &mut [u16] {
-        &mut self.heads[..=self.hash_mask as usize]
+        match self.bits {
+            HashBits::Fifteen => &mut self.heads[..1 << 15],
+            HashBits::Sixteen => &mut *self.heads,
+        }
     }
 
     /// Starts a stream with no position before `start`.
@@ -127,17 +166,33 @@ impl Buckets {
     /// The bucket of a string's first three bytes.
     #[inline(always)]
     pub(in super::super) fn bucket(&self, string: &[u8]) -> u16 {
-        bucket_of(string, self.hash_shift, self.hash_mask)
+        let whole = string[..MATCH_LEAST_BYTES].iter();
+        whole
+            .fold(RollingHash::default(), |hash, &byte| hash.roll(byte, self.bits))
+            .bucket(self.bits)
     }
 
     /// Adds `positions`, at each of which three bytes are left.
     #[inline(always)]
     pub(super) fn link(&mut self, input: &[u8], positions: Range<usize>) {
-        let (shift, mask) = (self.hash_shift, self.hash_mask);
+        // Once for each, so that shifts and masks are constants.
+        match self.bits {
+            HashBits::Fifteen => self.link_hashed(input, positions, HashBits::Fifteen),
+            HashBits::Sixteen => self.link_hashed(input, positions, HashBits::Sixteen),
+        }
+    }
+
+    #[inline(always)]
+    fn link_hashed(&mut self, input: &[u8], positions: Range<usize>, bits: HashBits) {
         let (heads, steps, ordinals) = (&mut *self.heads, self.steps.all_mut(), self.ordinals.all_mut());
         let mut at = positions.start as u16;
-        for string in strings(input, positions, MATCH_LEAST_BYTES) {
-            let last = std::mem::replace(&mut heads[usize::from(bucket_of(string, shift, mask))], at);
+        let Some(&[first, second]) = input[positions.start..].first_chunk() else {
+            return;
+        };
+        let mut hash = RollingHash::default().roll(first, bits).roll(second, bits);
+        for &third in &input[positions.start + 2..positions.end + 2] {
+            hash = hash.roll(third, bits);
+            let last = std::mem::replace(&mut heads[usize::from(hash.bucket(bits))], at);
             steps[usize::from(at)] = at.wrapping_sub(last);
             ordinals[usize::from(at)] = ordinals[usize::from(last)].wrapping_add(1);
             at = at.wrapping_add(1);

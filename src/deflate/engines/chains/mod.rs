@@ -5,14 +5,17 @@
 //! same chain (`ring`). Chains are filled ahead of the parse, a segment at a time, because
 //! a search looks at the chains of the positions behind its own as well (`links`); where the
 //! input repeats itself they are copied (`period`). What all searches have in common is in
-//! `climb`; which of the matches count is each engine's own.
+//! `climb`, which chain they follow in `rarity`; which of the matches count is each engine's
+//! own.
 
 pub(super) mod climb;
 mod links;
 mod period;
+mod rarity;
 pub(super) mod ring;
 
 use super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
+pub(super) use links::HashBits;
 use links::{Buckets, StringChains};
 use period::Period;
 use ring::{OUT_OF_WINDOW, RING, SEGMENT};
@@ -35,8 +38,8 @@ pub(super) struct Chains {
 }
 
 impl Chains {
-    /// Working memory for streams whose library has hashes of `hash_bits`.
-    pub(super) fn new(hash_bits: u32) -> Self {
+    /// Working memory for streams whose library hashes three bytes to so many bits.
+    pub(super) fn new(hash_bits: HashBits) -> Self {
         Chains {
             buckets: Buckets::new(hash_bits),
             strings: StringChains::new(),
@@ -100,7 +103,7 @@ impl Chains {
         let ahead = &input[start..end + STRING_BYTES - 1];
         let run_end = start + period::run_positions(ahead, &input[start - period..], STRING_BYTES);
         self.buckets.repeat(start..run_end, period);
-        self.strings.steps.repeat(start..run_end, period);
+        self.strings.repeat(start..run_end, period);
         let last_period = start.max(run_end - period)..run_end;
         self.buckets.set_heads(input, last_period.clone());
         self.strings.set_heads(input, last_period);

@@ -89,28 +89,29 @@ impl Ring {
         }
     }
 
+    /// The numbers of so many positions from `at` on, unless the ring ends among them.
+    #[inline(always)]
+    pub(super) fn ahead<const COUNT: usize>(&self, at: usize) -> Option<&[u16; COUNT]> {
+        self.0[usize::from(at as u16)..].first_chunk()
+    }
+
     #[inline(always)]
     pub(in super::super) fn get(&self, at: usize) -> u16 {
         self.0[usize::from(at as u16)]
     }
 
-    /// The largest value of the numbers from `at` to `at + last_offset`, and its first offset.
-    /// A value is made of a number and its offset.
+    /// The first offset, up to `last_offset`, at which the number less the offset is largest;
+    /// if that is negative it counts as 0.
     ///
     /// Takes no branch that depends on a number: where the largest is cannot be foreseen.
     #[inline(always)]
-    pub(in super::super) fn largest(
-        &self,
-        at: usize,
-        last_offset: usize,
-        value: impl Fn(u16, u16) -> u16,
-    ) -> (usize, usize) {
+    pub(in super::super) fn farthest(&self, at: usize, last_offset: usize) -> usize {
         // One number for value and offset. Offsets count down, so that of equal values the
         // first is the largest.
         let largest = |numbers: &[u16], start: usize| {
             let ranks = numbers.iter().enumerate().map(|(index, &number)| {
                 let offset = (start + index) as u32;
-                u32::from(value(number, offset as u16)) << 16 | !offset & 0xffff
+                u32::from(number.saturating_sub(offset as u16)) << 16 | !offset & 0xffff
             });
             ranks.fold(0, u32::max)
         };
@@ -121,6 +122,6 @@ impl Ring {
         if ahead.len() <= last_offset {
             most = most.max(largest(&self.0[..last_offset + 1 - ahead.len()], ahead.len()));
         }
-        (usize::from(!(most as u16)), (most >> 16) as usize)
+        usize::from(!(most as u16))
     }
 }

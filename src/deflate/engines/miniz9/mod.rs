@@ -9,15 +9,13 @@ mod huffman;
 mod search;
 
 use super::bits::BitWriter;
-use super::chains::Chains;
 use super::chains::climb::Match;
+use super::chains::{Chains, HashBits};
 use block::{BLOCK_LIMIT_BYTES, Block};
 use std::ops::ControlFlow;
 
 /// The shortest match there is.
 const MATCH_BYTES_MIN: usize = 3;
-/// Of the hashes that miniz's buckets go by.
-const HASH_BITS: u32 = 15;
 /// The longest match there is, and all that miniz sees ahead of it.
 const LOOKAHEAD_BYTES_MAX: usize = 258;
 /// Matches and stored blocks look back no farther, lookahead included.
@@ -44,7 +42,7 @@ impl Miniz9 {
     /// Allocates the working memory, less than 2 MB.
     pub fn new() -> Self {
         Self {
-            chains: Chains::new(HASH_BITS),
+            chains: Chains::new(HashBits::Fifteen),
             block: Block::new(),
             out: BitWriter::new(BLOCK_LIMIT_BYTES),
         }

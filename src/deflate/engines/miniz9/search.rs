@@ -101,7 +101,7 @@ impl Search<'_> {
             limit_bytes: self.limit_bytes,
         };
         let accepts = |found: Match| self.steps_to(found) <= GROUP_ENTRIES * self.groups;
-        let found = climb(&self.chains.strings.steps, place, self.to_beat_bytes, accepts);
+        let found = climb(&self.chains.strings, place, self.to_beat_bytes, accepts);
         if found.is_some() {
             return found;
         }

@@ -6,6 +6,7 @@
 
 mod search;
 
+use super::chains::HashBits;
 use super::zlib_shared::blocks::Blocks;
 use super::zlib_shared::lazy::LazyParse;
 use super::zlib_shared::parallel;
@@ -22,10 +23,18 @@ pub enum MemLevel {
 }
 
 impl MemLevel {
-    fn number(self) -> u32 {
+    fn hash_bits(self) -> HashBits {
         match self {
-            MemLevel::Eight => 8,
-            MemLevel::Nine => 9,
+            MemLevel::Eight => HashBits::Fifteen,
+            MemLevel::Nine => HashBits::Sixteen,
+        }
+    }
+
+    /// The tokens that fill a block.
+    fn block_limit_tokens(self) -> usize {
+        match self {
+            MemLevel::Eight => (1 << 14) - 1,
+            MemLevel::Nine => (1 << 15) - 1,
         }
     }
 }
@@ -41,11 +50,10 @@ impl Zlib9 {
     /// Working memory for streams of this memLevel.
     #[must_use]
     pub fn new(mem_level: MemLevel) -> Self {
-        let block_limit_tokens = (1 << (mem_level.number() + 6)) - 1;
         Zlib9 {
             mem_level,
             parse: new_parse(mem_level),
-            blocks: Blocks::new(block_limit_tokens),
+            blocks: Blocks::new(mem_level.block_limit_tokens()),
         }
     }
 
@@ -70,5 +78,5 @@ impl Zlib9 {
 }
 
 fn new_parse(mem_level: MemLevel) -> LazyParse<Search> {
-    LazyParse::new(Search::new(mem_level.number() + 7))
+    LazyParse::new(Search::new(mem_level.hash_bits()))
 }

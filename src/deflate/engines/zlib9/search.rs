@@ -10,8 +10,8 @@
 //! - climbs from match to longer match on chains of equal 4-byte strings (`chains`), and
 //!   looks at the buckets themselves only for matches of 3 bytes.
 
-use super::super::chains::Chains;
 use super::super::chains::climb::{Match, Place, climb};
+use super::super::chains::{Chains, HashBits};
 use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, Window};
 use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 
@@ -36,8 +36,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Working memory for streams whose zlib has hashes of `hash_bits`.
-    pub(super) fn new(hash_bits: u32) -> Self {
+    /// Working memory for streams whose zlib has hashes of so many bits.
+    pub(super) fn new(hash_bits: HashBits) -> Self {
         Search {
             chains: Chains::new(hash_bits),
         }
@@ -74,7 +74,7 @@ impl Candidates for Search {
             limit_bytes: window.distance_limit_bytes(at),
         };
         let accepts = |found: Match| self.reaches(&reach, at - found.distance_bytes, found.distance_bytes);
-        let found = climb(&self.chains.strings.steps, place, to_beat_bytes, accepts);
+        let found = climb(&self.chains.strings, place, to_beat_bytes, accepts);
         if found.is_some() {
             return found;
         }

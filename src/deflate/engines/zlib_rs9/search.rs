@@ -14,16 +14,13 @@
 //! - otherwise follows the library from stair to stair: the positions within a bucket are
 //!   numbered (*ordinals*), so what it spends between two of them is a subtraction.
 
-use super::super::chains::Chains;
 use super::super::chains::climb::{Match, Place, climb};
-use super::super::chains::ring::Ring;
-use super::super::slices::common_length;
+use super::super::chains::{Chains, HashBits};
+use super::super::slices::{common_length, word32};
 use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, WINDOW_BYTES, Window};
 use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::Release;
 
-/// Of the hashes that the library's buckets go by.
-const HASH_BITS: u32 = 15;
 /// Entries of chains that the library compares in one search, without those it jumps to.
 const BUDGET: usize = 4096;
 /// The same once the match before is at least [`GOOD_LENGTH_BYTES`] long.
@@ -76,15 +73,6 @@ fn byte_behind(input: &[u8]) -> u8 {
     }
 }
 
-/// The string from which the library goes on: the first offset, up to `last_offset`, at which
-/// the step less the offset is largest.
-#[inline(always)]
-fn farthest_step(steps: &Ring, at: usize, last_offset: usize) -> usize {
-    steps
-        .largest(at, last_offset, |step, offset| step.saturating_sub(offset))
-        .0
-}
-
 /// The chains over one stream's positions, and what finds matches on them.
 pub(super) struct Search {
     release: Release,
@@ -100,7 +88,7 @@ impl Search {
     pub(super) fn new(release: Release) -> Self {
         Search {
             release,
-            chains: Chains::new(HASH_BITS),
+            chains: Chains::new(HashBits::Fifteen),
             byte_behind: None,
             stairs: Vec::with_capacity(MATCH_LIMIT_BYTES),
         }
@@ -164,7 +152,7 @@ impl Search {
             limit_bytes: scene.distance_limit_bytes(),
         };
         self.stairs.clear();
-        climb(&self.chains.strings.steps, place, to_beat_bytes, |found| {
+        climb(&self.chains.strings, place, to_beat_bytes, |found| {
             self.stairs.push(found);
             true
         })
@@ -177,19 +165,18 @@ impl Search {
         let at = scene.at;
         let (steps, ordinals) = (&self.chains.buckets.steps, &self.chains.buckets.ordinals);
         let longest = *self.stairs.last()?;
-        // The library is on the chain of the string at `offset`, at the candidate that lies
-        // `distance_bytes` back.
+        // The library is on the chain of the string at `offset`, whose entry it looks at next
+        // has this ordinal.
         let mut offset = if to_beat_bytes < MATCH_LEAST_BYTES {
             0
         } else {
-            farthest_step(steps, at, to_beat_bytes + 1 - MATCH_LEAST_BYTES)
+            steps.farthest(at, to_beat_bytes + 1 - MATCH_LEAST_BYTES)
         };
-        let mut distance_bytes = usize::from(steps.get(at + offset));
+        let mut ordinal = ordinals.get(at + offset).wrapping_sub(1);
         let mut reached = None;
         for &stair in &self.stairs {
-            let entry = at + offset - distance_bytes;
-            let stair_entry = at + offset - stair.distance_bytes;
-            let spent = usize::from(ordinals.get(entry).wrapping_sub(ordinals.get(stair_entry)));
+            let stair_ordinal = ordinals.get(at + offset - stair.distance_bytes);
+            let spent = usize::from(ordinal.wrapping_sub(stair_ordinal));
             if spent >= budget {
                 if reached.is_none() && to_beat_bytes < MATCH_LEAST_BYTES {
                     return self.nearest_least_match(scene, budget);
@@ -201,12 +188,12 @@ impl Search {
                 return Some(longest);
             }
             reached = Some(stair);
-            distance_bytes = stair.distance_bytes;
+            ordinal = stair_ordinal;
             // It does not jump after a match that overlaps its copy.
-            if stair.length_bytes < distance_bytes {
-                let candidate = at - distance_bytes;
-                offset = farthest_step(steps, candidate, stair.length_bytes - MATCH_LEAST_BYTES);
-                distance_bytes += usize::from(steps.get(candidate + offset));
+            if stair.length_bytes < stair.distance_bytes {
+                let candidate = at - stair.distance_bytes;
+                offset = steps.farthest(candidate, stair.length_bytes - MATCH_LEAST_BYTES);
+                ordinal = ordinals.get(candidate + offset).wrapping_sub(1);
             }
         }
         reached
@@ -215,7 +202,6 @@ impl Search {
     /// The nearest match of the least length, when there is no longer one within the budget.
     fn nearest_least_match(&self, scene: &Scene<'_>, mut budget: usize) -> Option<Match> {
         let steps = &self.chains.buckets.steps;
-        let string = scene.scan().first_chunk::<MATCH_LEAST_BYTES>();
         let limit_bytes = scene.distance_limit_bytes();
         let mut distance_bytes = usize::from(steps.get(scene.at));
         if distance_bytes == DISTANCE_LIMIT_BYTES {
@@ -223,21 +209,29 @@ impl Search {
             // which the search for longer matches has not looked.
             return self.walk(scene, MATCH_LEAST_BYTES - 1, budget);
         }
-        while distance_bytes <= limit_bytes {
-            let candidate = scene.at - distance_bytes;
-            if scene.input[candidate..].first_chunk() == string {
+        let least = |at: usize| word32(scene.input, at) & 0x00ff_ffff;
+        let string = least(scene.at);
+        let is_match = |distance_bytes: usize| {
+            (least(scene.at - distance_bytes.min(limit_bytes)) == string) & (distance_bytes <= limit_bytes)
+        };
+        let next_bytes =
+            |distance_bytes: usize| distance_bytes + usize::from(steps.get(scene.at.wrapping_sub(distance_bytes)));
+        // Two entries at a time, since where a chain ends cannot be foreseen.
+        loop {
+            let second_bytes = next_bytes(distance_bytes);
+            let (is_first, is_second) = (is_match(distance_bytes), is_match(second_bytes));
+            if is_first | is_second && (is_first || budget > 1) {
                 return Some(Match {
                     length_bytes: MATCH_LEAST_BYTES,
-                    distance_bytes,
+                    distance_bytes: if is_first { distance_bytes } else { second_bytes },
                 });
             }
-            budget -= 1;
-            if budget == 0 {
+            distance_bytes = next_bytes(second_bytes);
+            if distance_bytes > limit_bytes || budget <= 2 {
                 return None;
             }
-            distance_bytes += usize::from(steps.get(candidate));
+            budget -= 2;
         }
-        None
     }
 
     /// The library's own walk, entry by entry, for what is too rare to be worth more.
@@ -252,7 +246,7 @@ impl Search {
         let limit_bytes = scene.distance_limit_bytes();
         let mut offset = 0;
         if to_beat_bytes >= MATCH_LEAST_BYTES {
-            offset = farthest_step(steps, at, to_beat_bytes + 1 - MATCH_LEAST_BYTES);
+            offset = steps.farthest(at, to_beat_bytes + 1 - MATCH_LEAST_BYTES);
             distance_bytes = usize::from(steps.get(at + offset));
             if distance_bytes > limit_bytes {
                 return None;
@@ -282,7 +276,7 @@ impl Search {
                 jumps = length_bytes > MATCH_LEAST_BYTES && length_bytes < distance_bytes;
             }
             if jumps {
-                offset = farthest_step(steps, candidate, length_bytes - MATCH_LEAST_BYTES);
+                offset = steps.farthest(candidate, length_bytes - MATCH_LEAST_BYTES);
             } else {
                 budget -= 1;
                 if budget == 0 {
