@@ -217,6 +217,30 @@ fn budget_of_1024_after_a_good_match() {
     }
 }
 
+/// A match of three bytes behind `count` strings of their bucket, and nothing longer.
+fn three_bytes_behind(count: usize) -> Vec<u8> {
+    let mut random = Random::new(86);
+    let mut input = [filler(1, 40), b"xyz?".to_vec()].concat();
+    for _ in 0..count {
+        // The hash has only the low five bits of the first byte.
+        input.extend_from_slice(&[b'x' ^ 0x80, b'y', b'z']);
+        input.extend(random.bytes(3).iter().map(|byte| byte & 0x1f));
+    }
+    input.extend_from_slice(b"#xyz!");
+    input.extend(filler(2, 40));
+    input
+}
+
+#[test]
+fn budget_for_three_bytes() {
+    for count in (0..5).chain(4088..4104) {
+        check(format_args!("{count} entries before"), &three_bytes_behind(count));
+    }
+    // An entry more always costs a few bits; past the budget a match becomes three literals.
+    let more_bytes = |count| own_len(&three_bytes_behind(count)) - own_len(&three_bytes_behind(count - 1));
+    assert!(more_bytes(4096) > more_bytes(4095), "the generator misses the budget");
+}
+
 /// The library does not switch chains after a match that overlaps its copy, or ends right
 /// before it.
 #[test]

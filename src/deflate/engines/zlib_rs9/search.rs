@@ -126,7 +126,7 @@ impl Candidates for Search {
         };
         let Some(longest) = self.climb(&scene, to_beat_bytes) else {
             return if to_beat_bytes < MATCH_LEAST_BYTES {
-                self.nearest_least_match(&scene, budget)
+                self.nearest_least_match(&scene)
             } else {
                 None
             };
@@ -179,7 +179,7 @@ impl Search {
             let spent = usize::from(ordinal.wrapping_sub(stair_ordinal));
             if spent >= budget {
                 if reached.is_none() && to_beat_bytes < MATCH_LEAST_BYTES {
-                    return self.nearest_least_match(scene, budget);
+                    return self.nearest_least_match(scene);
                 }
                 return reached;
             }
@@ -199,15 +199,17 @@ impl Search {
         reached
     }
 
-    /// The nearest match of the least length, when there is no longer one within the budget.
-    fn nearest_least_match(&self, scene: &Scene<'_>, mut budget: usize) -> Option<Match> {
+    /// The nearest match of the least length, when there is no longer one within the budget:
+    /// the whole one, since there is none to beat.
+    fn nearest_least_match(&self, scene: &Scene<'_>) -> Option<Match> {
+        const _: () = assert!(BUDGET.is_multiple_of(2));
         let steps = &self.chains.buckets.steps;
         let limit_bytes = scene.distance_limit_bytes();
         let mut distance_bytes = usize::from(steps.get(scene.at));
         if distance_bytes == DISTANCE_LIMIT_BYTES {
             // The first entry of the chain may be one farther away than all others, at
             // which the search for longer matches has not looked.
-            return self.walk(scene, MATCH_LEAST_BYTES - 1, budget);
+            return self.walk(scene, MATCH_LEAST_BYTES - 1, BUDGET);
         }
         let least = |at: usize| word32(scene.input, at) & 0x00ff_ffff;
         let string = least(scene.at);
@@ -217,21 +219,21 @@ impl Search {
         let next_bytes =
             |distance_bytes: usize| distance_bytes + usize::from(steps.get(scene.at.wrapping_sub(distance_bytes)));
         // Two entries at a time, since where a chain ends cannot be foreseen.
-        loop {
+        for _ in 0..BUDGET / 2 {
             let second_bytes = next_bytes(distance_bytes);
             let (is_first, is_second) = (is_match(distance_bytes), is_match(second_bytes));
-            if is_first | is_second && (is_first || budget > 1) {
+            if is_first | is_second {
                 return Some(Match {
                     length_bytes: MATCH_LEAST_BYTES,
                     distance_bytes: if is_first { distance_bytes } else { second_bytes },
                 });
             }
             distance_bytes = next_bytes(second_bytes);
-            if distance_bytes > limit_bytes || budget <= 2 {
+            if distance_bytes > limit_bytes {
                 return None;
             }
-            budget -= 2;
         }
+        None
     }
 
     /// The library's own walk, entry by entry, for what is too rare to be worth more.
