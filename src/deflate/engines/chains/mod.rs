@@ -12,7 +12,7 @@ pub(super) mod climb;
 mod links;
 mod period;
 mod rarity;
-pub(super) mod ring;
+mod ring;
 
 use super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 pub(super) use links::HashBits;

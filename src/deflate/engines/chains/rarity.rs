@@ -10,16 +10,18 @@ const LANES: usize = 16;
 /// The low bits of a rarity, which give way to the number of its lane.
 const LANE_MASK: u16 = LANES as u16 - 1;
 
-const NONE_KEPT: [u16; LANES] = [0; LANES];
-/// Ones and then zeros, from which a mask of any number of lanes is read.
-const KEPT: [u16; 2 * LANES] = {
-    let mut kept = [0; 2 * LANES];
-    let mut lane = 0;
-    while lane < LANES {
-        kept[lane] = u16::MAX;
-        lane += 1;
+/// For each last lane, which lanes count.
+const COUNTED: [[u16; LANES]; LANES] = {
+    let mut counted = [[0; LANES]; LANES];
+    let mut place = 0;
+    while place < LANES * LANES {
+        let (last_lane, lane) = (place / LANES, place % LANES);
+        if lane <= last_lane {
+            counted[last_lane][lane] = u16::MAX;
+        }
+        place += 1;
     }
-    kept
+    counted
 };
 
 /// The rarity of a string `step` behind its last equal, which had the rarity `before`: about
@@ -67,12 +69,10 @@ impl Rarest {
 /// Takes no branch that depends on a number, and compiles to a few vector instructions.
 #[inline(always)]
 fn highest_rank(numbers: &[u16; LANES], last_lane: usize) -> u16 {
-    let kept: &[u16; LANES] = KEPT[LANES - 1 - last_lane.min(LANES - 1)..]
-        .first_chunk()
-        .unwrap_or(&NONE_KEPT);
+    let counted = &COUNTED[last_lane.min(LANES - 1)];
     // Signed, since that is what all processors have a maximum of.
     let ranks: [i16; LANES] =
-        std::array::from_fn(|lane| (((numbers[lane] & !LANE_MASK) | (LANE_MASK - lane as u16)) & kept[lane]) as i16);
+        std::array::from_fn(|lane| (((numbers[lane] & !LANE_MASK) | (LANE_MASK - lane as u16)) & counted[lane]) as i16);
     let ranks: [i16; 8] = std::array::from_fn(|lane| ranks[lane].max(ranks[lane + 8]));
     let ranks: [i16; 4] = std::array::from_fn(|lane| ranks[lane].max(ranks[lane + 4]));
     let ranks: [i16; 2] = std::array::from_fn(|lane| ranks[lane].max(ranks[lane + 2]));
