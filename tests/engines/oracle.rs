@@ -4,14 +4,14 @@
 use crate::libz;
 
 use cratehold::deflate::engines::zlib9::{MemLevel, Zlib9};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 /// Both memLevels.
 pub const MEM_LEVELS: [MemLevel; 2] = [MemLevel::Eight, MemLevel::Nine];
 
 /// Longer than the window, so that a piece begins in the middle of much; short enough for
 /// several pieces of most inputs.
-pub const PIECE_BYTES: usize = 40_000;
+pub const PIECE_BYTES: RangeInclusive<usize> = 40_000..=40_000;
 
 /// What zlib makes of `input`, given in pieces of `piece_bytes`.
 pub fn deflate_in_pieces(input: &[u8], mem_level: MemLevel, piece_bytes: usize) -> Vec<u8> {
@@ -38,7 +38,7 @@ pub fn own(engine: &mut Zlib9, input: &[u8]) -> Vec<u8> {
 /// The same on two threads, in short pieces of the input.
 pub fn own_on_threads(engine: &mut Zlib9, input: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let whole = engine.deflate_on(2, PIECE_BYTES, input, &mut |piece| {
+    let whole = engine.deflate_on(2, &PIECE_BYTES, input, &mut |piece| {
         out.extend_from_slice(piece);
         ControlFlow::Continue(())
     });

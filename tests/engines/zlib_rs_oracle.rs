@@ -67,7 +67,7 @@ pub fn own(engine: &mut ZlibRs9, input: &[u8]) -> Vec<u8> {
 /// The same on two threads, in short pieces of the input.
 pub fn own_on_threads(engine: &mut ZlibRs9, input: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let whole = engine.deflate_on(2, PIECE_BYTES, input, &mut |piece| {
+    let whole = engine.deflate_on(2, &PIECE_BYTES, input, &mut |piece| {
         out.extend_from_slice(piece);
         ControlFlow::Continue(())
     });

@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::thread::LocalKey;
 use zlib_rs9::{Release, ZlibRs9};
-use zlib_shared::parallel::{LEAST_PIECE_BYTES, piece_bytes};
+use zlib_shared::parallel::PIECE_BYTES;
 use zlib9::{MemLevel, Zlib9};
 
 /// Takes output as it is made; breaking ends the work.
@@ -39,6 +39,9 @@ pub enum Engine {
     /// zlib-rs 0.5, level 9.
     ZlibRs05 = 5,
 }
+
+/// From this length on an input is worth several threads.
+const THREADS_LEAST_BYTES: usize = 512 << 10;
 
 /// Working memory of one thread's engines, kept from one crate to the next.
 type Kept<T> = Cell<Option<Box<T>>>;
@@ -129,13 +132,13 @@ impl Engine {
     /// As [`Engine::deflate`], on so many threads if the engine can and it pays: with
     /// miniz it cannot, and short inputs are not worth it.
     pub(super) fn deflate_on(self, threads: usize, input: &[u8], sink: &mut Sink<'_>) -> bool {
-        if threads < 2 || input.len() < 2 * LEAST_PIECE_BYTES {
+        if threads < 2 || input.len() < THREADS_LEAST_BYTES {
             return self.deflate(input, sink);
         }
-        let piece_bytes = piece_bytes(threads, input.len());
-        let zlib = |mem_level, sink: &mut Sink<'_>| Zlib9::new(mem_level).deflate_on(threads, piece_bytes, input, sink);
+        let zlib =
+            |mem_level, sink: &mut Sink<'_>| Zlib9::new(mem_level).deflate_on(threads, &PIECE_BYTES, input, sink);
         let zlib_rs =
-            |release, sink: &mut Sink<'_>| ZlibRs9::new(release).deflate_on(threads, piece_bytes, input, sink);
+            |release, sink: &mut Sink<'_>| ZlibRs9::new(release).deflate_on(threads, &PIECE_BYTES, input, sink);
         match self {
             Engine::Miniz9 => self.deflate(input, sink),
             Engine::Zlib9Mem9 => zlib(MemLevel::Nine, sink),

@@ -10,7 +10,7 @@ use super::zlib_shared::blocks::Blocks;
 use super::zlib_shared::lazy::LazyParse;
 use super::zlib_shared::parallel;
 use search::Search;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 /// The tokens that fill a block.
 const BLOCK_LIMIT_TOKENS: usize = (1 << 14) - 1;
@@ -49,11 +49,11 @@ impl ZlibRs9 {
     }
 
     /// The same on so many threads, each with working memory of its own, in pieces of
-    /// `piece_bytes` of the input.
+    /// `piece_bytes` of the input, the last ones shorter than the first.
     pub fn deflate_on(
         &mut self,
         threads: usize,
-        piece_bytes: usize,
+        piece_bytes: &RangeInclusive<usize>,
         input: &[u8],
         sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     ) -> bool {

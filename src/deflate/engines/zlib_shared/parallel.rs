@@ -3,27 +3,40 @@
 //! The parse is a pure function of its state and the input, and soon forgets where it
 //! began: a parse that starts cold in the middle comes, mostly within some hundred bytes,
 //! to a state that the parse from the front comes to as well, and from there on they are
-//! one. So each thread parses pieces of its own; where two pieces meet, the states at the
-//! beginning of the later one are looked for among those of the earlier one, which goes on
-//! for as long. If none is shared, the later piece is parsed again from where the earlier
-//! one stands. Nothing of this needs to be stored.
+//! one. So threads parse pieces, each the next one that none has taken; where two pieces
+//! meet, the states at the beginning of the later one are looked for among those of the
+//! earlier one, which goes on for as long. If none is shared, the later piece is parsed again
+//! from where the earlier one stands. Nothing of this needs to be stored.
 
 use super::super::Sink;
 use super::blocks::{Blocks, BrokenOff};
 use super::lazy::{Candidates, LazyParse, State};
 use super::trees::Token;
+use std::iter;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// The input of a piece: filling the window before it costs some hundredths of its parse.
-const PIECE_BYTES: usize = 512 << 10;
-/// The same where otherwise a thread would have none, or less than others.
-pub(in super::super) const LEAST_PIECE_BYTES: usize = 256 << 10;
+/// Lengths of pieces: to fill the window before one and to parse what it shares with the
+/// next costs as much as some 32 KiB more.
+pub(in super::super) const PIECE_BYTES: RangeInclusive<usize> = 128 << 10..=1 << 20;
 
-/// Pieces that give each of so many threads as many as the others.
-pub(in super::super) fn piece_bytes(threads: usize, input_bytes: usize) -> usize {
-    let pieces = input_bytes.div_ceil(PIECE_BYTES).next_multiple_of(threads.max(1));
-    input_bytes.div_ceil(pieces.max(1)).max(LEAST_PIECE_BYTES)
+/// Where the pieces end. Each is its share of half of what is left: the last ones are short,
+/// so that no thread is long behind the others, however fast its core is just then.
+fn piece_ends(threads: usize, piece_bytes: &RangeInclusive<usize>, input_bytes: usize) -> Vec<usize> {
+    let shortest_bytes = OVERLAP_BYTES.max(*piece_bytes.start());
+    let longest_bytes = shortest_bytes.max(*piece_bytes.end());
+    let next_end = |end: &usize| {
+        let left_bytes = input_bytes - end;
+        let share_bytes = (left_bytes / (2 * threads)).clamp(shortest_bytes, longest_bytes);
+        (left_bytes > 0).then(|| end + share_bytes.min(left_bytes))
+    };
+    let ends = iter::successors(Some(0), next_end);
+    match input_bytes {
+        0 => vec![0],
+        _ => ends.skip(1).collect(),
+    }
 }
 
 /// For so long two parses may take to become one. Pieces are no shorter.
@@ -91,39 +104,34 @@ impl Piece {
 pub(in super::super) fn deflate<C: Candidates>(
     input: &[u8],
     threads: usize,
-    piece_bytes: usize,
+    piece_bytes: &RangeInclusive<usize>,
     make: impl Fn() -> LazyParse<C> + Sync,
     blocks: &mut Blocks,
     sink: &mut Sink<'_>,
 ) -> Result<(), BrokenOff> {
     blocks.reset();
-    let piece_bytes = piece_bytes.max(OVERLAP_BYTES);
-    let pieces = input.len().div_ceil(piece_bytes).max(1);
-    let end_of = |number: usize| input.len().min((number + 1) * piece_bytes);
-    let threads = threads.clamp(1, pieces);
+    let threads = threads.max(1);
+    let ends = piece_ends(threads, piece_bytes, input.len());
+    let next_number = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let make = &make;
-        let lanes: Vec<Option<Receiver<Piece>>> = (0..threads)
-            .map(|lane| {
-                let (sender, receiver) = sync_channel(1);
-                let starts = (lane..pieces).step_by(threads).map(move |number| number * piece_bytes);
-                let work = move || parse_lane(input, starts, piece_bytes, make(), &sender);
-                let started = thread::Builder::new().spawn_scoped(scope, work);
-                started.is_ok().then_some(receiver)
-            })
-            .collect();
+        let (sender, receiver) = sync_channel(threads);
+        for _ in 0..threads.min(ends.len()) {
+            let (ends, next_number, make, sender) = (&ends, &next_number, &make, sender.clone());
+            let work = move || parse_pieces(input, ends, next_number, make(), &sender);
+            // Where none can be started, the pieces are left to the others, or to this one.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        drop(sender);
+        let mut parsed = InOrder::of(receiver, ends.len());
         let mut own = None;
-        // A thread that could not be started, or has failed, leaves its pieces to this one.
         let mut parse_here = |from, number: usize| {
-            let parse = own.get_or_insert_with(make);
-            Piece::parse(parse, input, from, end_of(number))
+            let parse = own.get_or_insert_with(&make);
+            Piece::parse(parse, input, from, ends[number])
         };
-        let next_piece = |number: usize| lanes[number % threads].as_ref()?.recv().ok();
-        let start = State::decided(0);
-        let mut piece = next_piece(0).unwrap_or_else(|| parse_here(start, 0));
+        let mut piece = parsed.next(0).unwrap_or_else(|| parse_here(State::decided(0), 0));
         let mut first_token = 0;
-        for number in 1..pieces {
-            let next = next_piece(number);
+        for number in 1..ends.len() {
+            let next = parsed.next(number);
             let met = next.and_then(|next| piece.meets(&next).map(|met| (next, met)));
             let (next, (end, next_first)) = met.unwrap_or_else(|| {
                 let next = parse_here(piece.state, number);
@@ -137,19 +145,79 @@ pub(in super::super) fn deflate<C: Candidates>(
     })
 }
 
-/// Parses every piece of a lane, for as long as somebody takes them.
-fn parse_lane<C: Candidates>(
+/// Parses one piece after the other that no other thread has taken, for as long as somebody
+/// wants them.
+fn parse_pieces<C: Candidates>(
     input: &[u8],
-    starts: impl Iterator<Item = usize>,
-    piece_bytes: usize,
+    ends: &[usize],
+    next_number: &AtomicUsize,
     mut parse: LazyParse<C>,
-    sender: &SyncSender<Piece>,
+    sender: &SyncSender<(usize, Piece)>,
 ) {
-    for start in starts {
-        let end = input.len().min(start + piece_bytes);
+    loop {
+        let number = next_number.fetch_add(1, Ordering::Relaxed);
+        let Some(&end) = ends.get(number) else {
+            return;
+        };
+        let start = number.checked_sub(1).map_or(0, |before| ends[before]);
         let piece = Piece::parse(&mut parse, input, State::decided(start), end);
-        if sender.send(piece).is_err() {
+        if sender.send((number, piece)).is_err() {
             return;
         }
+    }
+}
+
+/// The pieces that threads have parsed, in the order of the input.
+struct InOrder {
+    receiver: Receiver<(usize, Piece)>,
+    /// Those that came before their turn.
+    early: Vec<Option<Piece>>,
+}
+
+impl InOrder {
+    fn of(receiver: Receiver<(usize, Piece)>, pieces: usize) -> Self {
+        let early = iter::repeat_with(|| None).take(pieces).collect();
+        InOrder { receiver, early }
+    }
+
+    /// The piece of this number; none if no thread has parsed it.
+    fn next(&mut self, number: usize) -> Option<Piece> {
+        while self.early[number].is_none() {
+            let (other, piece) = self.receiver.recv().ok()?;
+            self.early[other] = Some(piece);
+        }
+        self.early[number].take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_become_shorter_and_end_with_the_input() {
+        for threads in [1, 2, 7] {
+            for input_bytes in [1, OVERLAP_BYTES + 1, 512 << 10, 3_000_001, 70 << 20] {
+                let ends = piece_ends(threads, &PIECE_BYTES, input_bytes);
+                let lengths: Vec<usize> = ends
+                    .iter()
+                    .scan(0, |start, end| Some(end - std::mem::replace(start, *end)))
+                    .collect();
+                assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
+                assert_eq!(lengths.iter().sum::<usize>(), input_bytes);
+                let (last, others) = lengths.split_last().unwrap();
+                assert!((1..=*PIECE_BYTES.end()).contains(last));
+                assert!(others.iter().all(|length| PIECE_BYTES.contains(length)), "{lengths:?}");
+            }
+        }
+        assert_eq!(piece_ends(2, &PIECE_BYTES, 0), [0]);
+    }
+
+    #[test]
+    fn pieces_are_no_shorter_than_what_two_share() {
+        assert_eq!(
+            piece_ends(2, &(1..=1), 2 * OVERLAP_BYTES + 1),
+            [OVERLAP_BYTES, 2 * OVERLAP_BYTES, 2 * OVERLAP_BYTES + 1]
+        );
     }
 }
