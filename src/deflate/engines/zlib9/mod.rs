@@ -64,7 +64,7 @@ impl Zlib9 {
     }
 
     /// The same on so many threads, each with working memory of its own, in pieces of
-    /// `piece_bytes` of the input, the last ones shorter than the first.
+    /// the input. Their lengths are within `piece_bytes`, but for the last, and become shorter.
     pub fn deflate_on(
         &mut self,
         threads: usize,

@@ -27,16 +27,12 @@ pub(in super::super) const PIECE_BYTES: RangeInclusive<usize> = 128 << 10..=1 <<
 fn piece_ends(threads: usize, piece_bytes: &RangeInclusive<usize>, input_bytes: usize) -> Vec<usize> {
     let shortest_bytes = OVERLAP_BYTES.max(*piece_bytes.start());
     let longest_bytes = shortest_bytes.max(*piece_bytes.end());
-    let next_end = |end: &usize| {
-        let left_bytes = input_bytes - end;
+    let end_from = |start: usize| {
+        let left_bytes = input_bytes - start;
         let share_bytes = (left_bytes / (2 * threads)).clamp(shortest_bytes, longest_bytes);
-        (left_bytes > 0).then(|| end + share_bytes.min(left_bytes))
+        start + share_bytes.min(left_bytes)
     };
-    let ends = iter::successors(Some(0), next_end);
-    match input_bytes {
-        0 => vec![0],
-        _ => ends.skip(1).collect(),
-    }
+    iter::successors(Some(end_from(0)), |&end| (end < input_bytes).then(|| end_from(end))).collect()
 }
 
 /// For so long two parses may take to become one. Pieces are no shorter.
@@ -99,7 +95,7 @@ impl Piece {
     }
 }
 
-/// Deflates `input` in pieces of `piece_bytes` on `threads` threads and this one, which
+/// Deflates `input` in pieces, their lengths within `piece_bytes`, on `threads` threads and this one, which
 /// only writes the blocks.
 pub(in super::super) fn deflate<C: Candidates>(
     input: &[u8],
@@ -118,7 +114,8 @@ pub(in super::super) fn deflate<C: Candidates>(
         for _ in 0..threads.min(ends.len()) {
             let (ends, next_number, make, sender) = (&ends, &next_number, &make, sender.clone());
             let work = move || parse_pieces(input, ends, next_number, make(), &sender);
-            // Where none can be started, the pieces are left to the others, or to this one.
+            // What one that cannot be started would have parsed is left to the others or,
+            // if there are none, to this one.
             let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
         drop(sender);
@@ -211,6 +208,24 @@ mod tests {
             }
         }
         assert_eq!(piece_ends(2, &PIECE_BYTES, 0), [0]);
+    }
+
+    #[test]
+    fn pieces_come_in_order_and_one_that_never_comes_is_none() {
+        let (sender, receiver) = sync_channel(3);
+        for number in [2, 0, 3] {
+            let piece = Piece {
+                tokens: Vec::new(),
+                first: Vec::new(),
+                last: Vec::new(),
+                state: State::decided(number),
+            };
+            sender.send((number, piece)).unwrap();
+        }
+        drop(sender);
+        let mut parsed = InOrder::of(receiver, 4);
+        let found = [0, 1, 2, 3].map(|number| parsed.next(number).map(|piece| piece.state.at));
+        assert_eq!(found, [Some(0), None, Some(2), Some(3)]);
     }
 
     #[test]
