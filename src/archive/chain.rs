@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::format::frame::content_bound;
-use crate::format::index::Entry;
+use crate::format::index::{Entry, EntryKind};
 use crate::format::pack::{self, RecordMeta};
 use crate::ids::Digest;
 use crate::store::Medium;
@@ -102,29 +102,48 @@ pub(super) fn check_record(medium: &dyn Medium, entry: &Entry, buffer: &mut Vec<
     Ok(meta)
 }
 
-/// Decodes the content of `entry`; `find` looks bases up, `cached` may have them, and
-/// `on_the_way` is shown those that were decoded.
-pub(super) fn decode(
+/// The records that a content is decoded from.
+pub(super) struct Chain {
+    /// Where the content itself lies.
+    pub(super) entry: Entry,
+    /// Its own.
+    pub(super) record: Record,
+    /// That of its base, that of the base of this, and so on.
+    pub(super) bases: Vec<(Entry, Record)>,
+    /// The content that the last of them is told from.
+    pub(super) start: Option<Arc<Vec<u8>>>,
+}
+
+/// Reads the records that the content of `entry` is decoded from, down to the first base
+/// that `cached` has; `find` looks bases up.
+pub(super) fn read(
     medium: &dyn Medium,
     entry: &Entry,
     find: &dyn Fn(&Digest) -> Result<Option<Entry>, Error>,
     cached: &dyn Fn(&Digest) -> Option<Arc<Vec<u8>>>,
-    on_the_way: &dyn Fn(&Entry, &Arc<Vec<u8>>),
-) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
-    let mut todo = vec![(*entry, read_record(medium, entry)?)];
-    let mut content: Option<Arc<Vec<u8>>> = None;
+) -> Result<Chain, Error> {
+    let mut chain = Chain {
+        entry: *entry,
+        record: read_record(medium, entry)?,
+        bases: Vec::new(),
+        start: None,
+    };
     let mut chain_bytes = 0u64;
-    while let Some(base) = todo.last().and_then(|(_, record)| record.meta.base).map(Digest) {
-        if let Some(held) = cached(&base) {
-            content = Some(held);
-            break;
+    loop {
+        let meta = &chain.bases.last().map_or(&chain.record, |(_, record)| record).meta;
+        let Some(digest) = meta.base.map(Digest) else {
+            return Ok(chain);
+        };
+        chain.start = cached(&digest);
+        if chain.start.is_some() {
+            return Ok(chain);
         }
-        let of = |cause: String| blob_error(entry, todo.first().map(|(_, record)| &record.meta), cause);
-        let base_entry = find(&base)?.ok_or_else(|| of(format!("its base {base} is not held")))?;
-        if todo.len() >= MAX_CHAIN_FRAMES {
+        let of = |cause: String| blob_error(entry, Some(&chain.record.meta), cause);
+        let base_entry = find(&digest)?.ok_or_else(|| of(format!("its base {digest} is not held")))?;
+        if chain.bases.len() + 1 >= MAX_CHAIN_FRAMES {
             return Err(of(format!("its chain has more than {MAX_CHAIN_FRAMES} frames")));
         }
-        chain_bytes += todo.last().map_or(0, |(_, record)| record.meta.content_bytes);
+        chain_bytes += meta.content_bytes;
         if chain_bytes > MAX_CHAIN_BYTES {
             return Err(of(format!(
                 "its chain has more than {MAX_CHAIN_BYTES} bytes of content"
@@ -132,35 +151,65 @@ pub(super) fn decode(
         }
         let record =
             read_record(medium, &base_entry).map_err(|error| of(format!("its base cannot be read: {error}")))?;
-        todo.push((base_entry, record));
+        chain.bases.push((base_entry, record));
     }
-    // Memory that the system has to find first takes as long as decoding into it: so what
-    // only the frames above needed is used again.
-    let mut spare = Vec::new();
-    while let Some((entry, record)) = todo.pop() {
-        let is_last = todo.is_empty();
-        let base = content.as_ref().map(|base| &base[..]);
-        let mut room = std::mem::take(&mut spare);
-        if is_last && room.capacity() as u64 > record.meta.content_bytes / 4 * 5 {
+}
+
+impl Chain {
+    /// Decodes the seed that the chain begins with, if there is one to be decoded, and shows
+    /// it to `on_the_way`.
+    pub(super) fn decode_seed(&mut self, on_the_way: &dyn Fn(&Entry, &Arc<Vec<u8>>)) -> Result<(), Error> {
+        if let Some((entry, record)) = self.bases.pop_if(|(entry, _)| entry.kind == EntryKind::Seed) {
+            let seed = Arc::new(decode_checked(Vec::new(), &entry, &record, None)?);
+            on_the_way(&entry, &seed);
+            self.start = Some(seed);
+        }
+        Ok(())
+    }
+
+    /// The content, with the metadata of its record; `on_the_way` is shown the bases that
+    /// were decoded for it.
+    pub(super) fn decode(
+        self,
+        on_the_way: &dyn Fn(&Entry, &Arc<Vec<u8>>),
+    ) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
+        let mut base = self.start;
+        // Memory that the system has to find first takes as long as decoding into it: so what
+        // only the frames above needed is used again.
+        let mut spare = Vec::new();
+        for (entry, record) in self.bases.iter().rev() {
+            let decoded = Arc::new(decode_checked(spare, entry, record, base.as_deref())?);
+            on_the_way(entry, &decoded);
+            let done_with = base.replace(decoded).map(Arc::try_unwrap);
+            spare = done_with.and_then(Result::ok).unwrap_or_default();
+        }
+        if spare.capacity() as u64 > self.record.meta.content_bytes / 4 * 5 {
             // It may be kept for long, so that it gets no more than it needs.
-            room = Vec::new();
+            spare = Vec::new();
         }
-        let decoded = decode_into(room, record.frame(), record.meta.content_bytes, base)
-            .and_then(|decoded| match pack::check_content(&record.meta, &decoded) {
-                Ok(()) => Ok(decoded),
-                Err(damage) => Err(damage.to_string()),
-            })
-            .map_err(|cause| blob_error(&entry, Some(&record.meta), cause))?;
-        let decoded = Arc::new(decoded);
-        if is_last {
-            return Ok((record.meta, decoded));
-        }
-        on_the_way(&entry, &decoded);
-        if let Some(Ok(done_with)) = content.replace(decoded).map(Arc::try_unwrap) {
-            spare = done_with;
-        }
+        let content = decode_checked(spare, &self.entry, &self.record, base.as_deref())?;
+        Ok((self.record.meta, Arc::new(content)))
     }
-    Err(blob_error(entry, None, "an empty chain"))
+}
+
+/// The content of `record` in the memory of `room`, checked.
+fn decode_checked(room: Vec<u8>, entry: &Entry, record: &Record, base: Option<&Vec<u8>>) -> Result<Vec<u8>, Error> {
+    let meta = &record.meta;
+    let content = decode_into(room, record.frame(), meta.content_bytes, base.map(Vec::as_slice))
+        .map_err(|cause| blob_error(entry, Some(meta), cause))?;
+    pack::check_content(meta, &content).map_err(|damage| blob_error(entry, Some(meta), damage))?;
+    Ok(content)
+}
+
+/// [`read`] and [`Chain::decode`].
+pub(super) fn decode(
+    medium: &dyn Medium,
+    entry: &Entry,
+    find: &dyn Fn(&Digest) -> Result<Option<Entry>, Error>,
+    cached: &dyn Fn(&Digest) -> Option<Arc<Vec<u8>>>,
+    on_the_way: &dyn Fn(&Entry, &Arc<Vec<u8>>),
+) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
+    read(medium, entry, find, cached)?.decode(on_the_way)
 }
 
 /// One frame's content, from its base's. [R 5.8]
@@ -174,28 +223,39 @@ pub(super) fn decode_bytes(frame: &[u8], content_bytes: u64, base: Option<&[u8]>
 
 /// As [`decode_bytes`], in the memory of `content`.
 fn decode_into(mut content: Vec<u8>, frame: &[u8], content_bytes: u64, base: Option<&[u8]>) -> Result<Vec<u8>, String> {
-    // Lengths that are only declared get no memory: a small record could ask for 4 GiB.
-    // Of what is no frame zstd says why, and needs none.
-    let room_bytes = match content_bound(frame) {
-        Some(bound) if content_bytes > bound => {
-            return Err(format!(
-                "{content_bytes} bytes of content declared, its frame can hold {bound}"
-            ));
-        }
-        Some(_) => content_bytes,
-        None => 0,
-    };
+    let room_bytes = room_bytes(frame, content_bytes)?;
     content.clear();
     content
-        .try_reserve_exact(room_bytes as usize)
+        .try_reserve_exact(room_bytes)
         .map_err(|_| format!("no memory for {content_bytes} bytes of content"))?;
+    decompress(&mut content, frame, base)?;
+    Ok(content)
+}
+
+/// What decoding `frame` takes. Lengths that are only declared get no memory: a small record
+/// could ask for 4 GiB. Of what is no frame zstd says why, and needs none.
+pub(super) fn room_bytes(frame: &[u8], content_bytes: u64) -> Result<usize, String> {
+    match content_bound(frame) {
+        Some(bound) if content_bytes > bound => Err(format!(
+            "{content_bytes} bytes of content declared, its frame can hold {bound}"
+        )),
+        Some(_) => Ok(content_bytes as usize),
+        None => Ok(0),
+    }
+}
+
+/// Decodes `frame` into the front of `room`, and says how long it is.
+pub(super) fn decompress(
+    room: &mut (impl zstd::zstd_safe::WriteBuf + ?Sized),
+    frame: &[u8],
+    base: Option<&[u8]>,
+) -> Result<usize, String> {
     let zstd = |code| zstd::zstd_safe::get_error_name(code).to_owned();
     let mut context = zstd::zstd_safe::DCtx::create();
     if let Some(base) = base {
         context.ref_prefix(base).map_err(zstd)?;
     }
-    context.decompress(&mut content, frame).map_err(zstd)?;
-    Ok(content)
+    context.decompress(room, frame).map_err(zstd)
 }
 
 #[cfg(test)]

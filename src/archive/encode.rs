@@ -261,18 +261,13 @@ fn standard_trailer(tar: &[u8]) -> Vec<u8> {
 
 /// The crate file that `content` stands for, with its digest checked.
 pub(super) fn redo(meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, String> {
-    redo_on(1, meta, content)
-}
-
-/// As [`redo`], on so many threads if it is long enough for that.
-pub(super) fn redo_on(threads: usize, meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, String> {
     let engine = engine(meta)?;
     let inside = form::undo(meta, content).map_err(|damage| damage.to_string())?;
     let recipe = engine.map(|engine| recipe(meta, engine, &inside));
     let expected = meta.id();
     let bytes = match &recipe {
         None => content.to_vec(),
-        Some(recipe) => deflate::redo_on(threads, &inside, recipe),
+        Some(recipe) => deflate::redo(&inside, recipe),
     };
     let found = Digest::of(&bytes);
     if found == expected {

@@ -4,6 +4,7 @@
 //! registries, networks or terminals.
 
 mod adopt;
+mod alone;
 mod budget;
 mod bundle;
 mod chain;

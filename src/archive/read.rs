@@ -1,7 +1,8 @@
 //! Reading one object: its crate file, its tar, one of its files.
 
-use super::chain;
-use super::encode::redo_on;
+use super::alone;
+use super::chain::{self, Chain};
+use super::encode::redo;
 use super::{Archive, Error, form};
 use crate::format::index::Entry;
 use crate::format::pack::RecordMeta;
@@ -30,10 +31,14 @@ impl Archive {
     /// When it is not held or cannot be given back exactly.
     pub fn read_crate(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
-        let (meta, content) = self.decode(&entry, &|_| None)?;
-        // For one alone all cores are there.
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        rebuild_on(threads, &entry, &meta, &content)
+        let mut chain = self.read_chain(&entry, &|_| None)?;
+        // One that is decoded is kept for the next.
+        chain.decode_seed(&|entry, content| self.seed_cache.offer(entry, content))?;
+        if let Some(crate_file) = alone::rebuild(&chain) {
+            return Ok(crate_file);
+        }
+        let (meta, content) = self.decode_chain(chain)?;
+        rebuild(&entry, &meta, &content)
     }
 
     /// The tar inside a crate file; its checksum has been checked.
@@ -119,21 +124,26 @@ impl Archive {
         entry: &Entry,
         cached: &dyn Fn(&Digest) -> Option<Arc<Vec<u8>>>,
     ) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
+        self.decode_chain(self.read_chain(entry, cached)?)
+    }
+
+    pub(super) fn read_chain(
+        &self,
+        entry: &Entry,
+        cached: &dyn Fn(&Digest) -> Option<Arc<Vec<u8>>>,
+    ) -> Result<Chain, Error> {
         let cached = |digest: &Digest| cached(digest).or_else(|| self.seed_cache.get(digest));
-        let find = |digest: &Digest| self.find(digest);
-        chain::decode(&*self.medium, entry, &find, &cached, &|entry, content| {
-            self.seed_cache.offer(entry, content);
-        })
+        chain::read(&*self.medium, entry, &|digest| self.find(digest), &cached)
+    }
+
+    fn decode_chain(&self, chain: Chain) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
+        chain.decode(&|entry, content| self.seed_cache.offer(entry, content))
     }
 }
 
 /// The crate file of decoded content, checked against its digest.
 pub(super) fn rebuild(entry: &Entry, meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, Error> {
-    rebuild_on(1, entry, meta, content)
-}
-
-fn rebuild_on(threads: usize, entry: &Entry, meta: &RecordMeta, content: &[u8]) -> Result<Vec<u8>, Error> {
-    redo_on(threads, meta, content).map_err(|cause| chain::blob_error(entry, Some(meta), cause))
+    redo(meta, content).map_err(|cause| chain::blob_error(entry, Some(meta), cause))
 }
 
 fn checked_tar_of(entry: &Entry, meta: &RecordMeta, content: Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Error> {

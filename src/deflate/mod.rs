@@ -10,6 +10,7 @@ mod gzip;
 pub use engines::Engine;
 pub use gzip::{UndoError, gunzip, gunzip_start, unpack_limit_bytes};
 
+use std::cell::OnceCell;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
@@ -105,9 +106,31 @@ pub fn redo(tar: &[u8], recipe: &Recipe) -> Vec<u8> {
 
 /// As [`redo`], on so many threads if the tar is long enough for that: for one crate
 /// alone. Whoever has many gives each thread its own.
-pub fn redo_on(threads: usize, tar: &[u8], recipe: &Recipe) -> Vec<u8> {
-    let Ok(made) = assemble::<Infallible>(tar, recipe, |sink| Ok(recipe.engine.deflate_on(threads, tar, sink)));
-    made
+///
+/// The threads find their memory while `make` makes the tar, which is some `likely_bytes`
+/// long, and its recipe by this engine. None if it makes none.
+pub fn redo_on<'t>(
+    threads: usize,
+    engine: Engine,
+    likely_bytes: usize,
+    make: impl FnOnce() -> Option<(&'t [u8], Recipe)>,
+) -> Option<Vec<u8>> {
+    let made = OnceCell::new();
+    let tar = || {
+        let (tar, recipe) = make()?;
+        made.set(recipe).ok()?;
+        Some(tar)
+    };
+    let mut stream = Vec::with_capacity(likely_bytes / 4);
+    engine.deflate_on(threads, likely_bytes, tar, &mut |bytes| {
+        if stream.is_empty() {
+            stream.extend(made.get().iter().flat_map(|recipe: &&Recipe| &recipe.header));
+        }
+        stream.extend_from_slice(bytes);
+        ControlFlow::Continue(())
+    })?;
+    stream.extend_from_slice(&made.into_inner()?.trailer);
+    Some(stream)
 }
 
 /// As [`redo`], by the library that the engine stands for: for when [`redo`] gives

@@ -1,4 +1,5 @@
-//! Files, maps and locks: all I/O of an archive goes through [`Medium`].
+//! Files, maps and locks: all I/O of an archive goes through [`Medium`]; and memory of the
+//! system ([`Room`]).
 //!
 //! Nothing here knows what the bytes mean. The only `unsafe` of the store is in
 //! `map`.
@@ -8,12 +9,14 @@ mod holder;
 mod map;
 mod overlay;
 mod reads;
+mod room;
 
 pub use disk::DiskMedium;
 pub use holder::Holder;
 pub use map::FileBytes;
 pub use overlay::Overlay;
 pub use reads::{Reads, set_reads};
+pub use room::Room;
 
 use std::io;
 

@@ -183,7 +183,8 @@ fn check(case_seed: u64) {
             trailer: Vec::new(),
         };
         let expected = redo_by_library(&input, &recipe).unwrap();
-        let same = redo(&input, &recipe) == expected && redo_on(2, &input, &recipe) == expected;
+        let on_two = redo_on(2, recipe.engine, input.len(), || Some((&input, recipe.clone())));
+        let same = redo(&input, &recipe) == expected && on_two.as_ref() == Some(&expected);
         let (name, bytes) = (engine.name(), input.len());
         assert!(
             same,

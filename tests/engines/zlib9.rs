@@ -11,15 +11,13 @@ thread_local! {
     static ENGINES: RefCell<[Zlib9; 2]> = RefCell::new(oracle::MEM_LEVELS.map(Zlib9::new));
 }
 
-type Own = fn(&mut Zlib9, &[u8]) -> Vec<u8>;
-
 /// Asserts that both make the same of `input`, at both memLevels.
 pub fn check(name: impl std::fmt::Display, input: &[u8]) {
     ENGINES.with_borrow_mut(|engines| {
         for (mem_level, engine) in oracle::MEM_LEVELS.into_iter().zip(engines) {
             let expected = oracle::deflate(input, mem_level);
-            for (how, own) in [("one thread", oracle::own as Own), ("two", oracle::own_on_threads)] {
-                let found = own(engine, input);
+            let (on_one, on_two) = (oracle::own(engine, input), oracle::own_on_threads(mem_level, input));
+            for (how, found) in [("one thread", on_one), ("two", on_two)] {
                 if found != expected {
                     let common = found.iter().zip(&expected).take_while(|(a, b)| a == b).count();
                     panic!(

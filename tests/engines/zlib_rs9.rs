@@ -11,15 +11,13 @@ thread_local! {
     static ENGINES: RefCell<[ZlibRs9; 2]> = RefCell::new(oracle::RELEASES.map(ZlibRs9::new));
 }
 
-type Own = fn(&mut ZlibRs9, &[u8]) -> Vec<u8>;
-
 /// Asserts that both make the same of `input`, in both versions.
 pub fn check(name: impl std::fmt::Display, input: &[u8]) {
     ENGINES.with_borrow_mut(|engines| {
         for (release, engine) in oracle::RELEASES.into_iter().zip(engines) {
             let expected = oracle::deflate(input, release);
-            for (how, own) in [("one thread", oracle::own as Own), ("two", oracle::own_on_threads)] {
-                let found = own(engine, input);
+            let (on_one, on_two) = (oracle::own(engine, input), oracle::own_on_threads(release, input));
+            for (how, found) in [("one thread", on_one), ("two", on_two)] {
                 if found != expected {
                     let common = found.iter().zip(&expected).take_while(|(a, b)| a == b).count();
                     panic!(

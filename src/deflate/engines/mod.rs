@@ -131,20 +131,24 @@ impl Engine {
 
     /// As [`Engine::deflate`], on so many threads if the engine can and it pays: with
     /// miniz it cannot, and short inputs are not worth it.
-    pub(super) fn deflate_on(self, threads: usize, input: &[u8], sink: &mut Sink<'_>) -> bool {
-        if threads < 2 || input.len() < THREADS_LEAST_BYTES {
-            return self.deflate(input, sink);
-        }
-        let zlib =
-            |mem_level, sink: &mut Sink<'_>| Zlib9::new(mem_level).deflate_on(threads, &PIECE_BYTES, input, sink);
-        let zlib_rs =
-            |release, sink: &mut Sink<'_>| ZlibRs9::new(release).deflate_on(threads, &PIECE_BYTES, input, sink);
+    ///
+    /// They find their memory while `input` makes what is some `likely_bytes` long; none if
+    /// it makes none.
+    pub(super) fn deflate_on<'i>(
+        self,
+        threads: usize,
+        likely_bytes: usize,
+        input: impl FnOnce() -> Option<&'i [u8]>,
+        sink: &mut Sink<'_>,
+    ) -> Option<bool> {
+        let pieces = &PIECE_BYTES;
         match self {
-            Engine::Miniz9 => self.deflate(input, sink),
-            Engine::Zlib9Mem9 => zlib(MemLevel::Nine, sink),
-            Engine::Zlib9Mem8 => zlib(MemLevel::Eight, sink),
-            Engine::ZlibRs06 => zlib_rs(Release::V06, sink),
-            Engine::ZlibRs05 => zlib_rs(Release::V05, sink),
+            _ if threads < 2 || likely_bytes < THREADS_LEAST_BYTES => Some(self.deflate(input()?, sink)),
+            Engine::Miniz9 => Some(self.deflate(input()?, sink)),
+            Engine::Zlib9Mem9 => zlib9::deflate_on(threads, pieces, MemLevel::Nine, input, sink),
+            Engine::ZlibRs06 => zlib_rs9::deflate_on(threads, pieces, Release::V06, input, sink),
+            Engine::ZlibRs05 => zlib_rs9::deflate_on(threads, pieces, Release::V05, input, sink),
+            Engine::Zlib9Mem8 => zlib9::deflate_on(threads, pieces, MemLevel::Eight, input, sink),
         }
     }
 

@@ -52,6 +52,13 @@ impl StringChains {
         self.heads[..self.used_heads].fill(no_head(start));
     }
 
+    /// Writes to all memory.
+    pub(super) fn touch(&mut self) {
+        self.heads.fill(0);
+        self.steps.all_mut().fill(0);
+        self.rarities.all_mut().fill(0);
+    }
+
     pub(super) fn sweep(&mut self, start: usize) {
         sweep(&mut self.heads[..self.used_heads], start);
     }
@@ -157,6 +164,13 @@ impl Buckets {
     /// Starts a stream with no position before `start`.
     pub(super) fn reset(&mut self, start: usize) {
         self.used_heads().fill(no_head(start));
+    }
+
+    /// Writes to all memory.
+    pub(super) fn touch(&mut self) {
+        self.used_heads().fill(0);
+        self.steps.all_mut().fill(0);
+        self.ordinals.all_mut().fill(0);
     }
 
     pub(super) fn sweep(&mut self, start: usize) {

@@ -56,6 +56,12 @@ impl Chains {
         self.filled = start;
     }
 
+    /// Writes to all memory, so that the system finds it now.
+    pub(super) fn touch(&mut self) {
+        self.buckets.touch();
+        self.strings.touch();
+    }
+
     /// Fills what a search at `at` may look at: all before it, and the longest match beyond.
     /// Returns the first position for which there is more to fill.
     pub(super) fn fill_for(&mut self, input: &[u8], at: usize) -> usize {

@@ -41,7 +41,6 @@ impl MemLevel {
 
 /// Reusable working memory: no allocation per stream after the first.
 pub struct Zlib9 {
-    mem_level: MemLevel,
     parse: LazyParse<Search>,
     blocks: Blocks,
 }
@@ -51,7 +50,6 @@ impl Zlib9 {
     #[must_use]
     pub fn new(mem_level: MemLevel) -> Self {
         Zlib9 {
-            mem_level,
             parse: new_parse(mem_level),
             blocks: Blocks::new(mem_level.block_limit_tokens()),
         }
@@ -62,19 +60,21 @@ impl Zlib9 {
     pub fn deflate(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> bool {
         self.parse.deflate(input, &mut self.blocks, sink).is_ok()
     }
+}
 
-    /// The same on so many threads, each with working memory of its own, in pieces of
-    /// the input. Their lengths are within `piece_bytes`, but for the last, and become shorter.
-    pub fn deflate_on(
-        &mut self,
-        threads: usize,
-        piece_bytes: &RangeInclusive<usize>,
-        input: &[u8],
-        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> bool {
-        let make = || new_parse(self.mem_level);
-        parallel::deflate(input, threads, piece_bytes, make, &mut self.blocks, sink).is_ok()
-    }
+/// As [`Zlib9::deflate`], on so many threads, each with working memory of its own, in pieces
+/// of the input. Their lengths are within `piece_bytes`, but for the last, and become shorter.
+/// The threads find their memory while `input` makes the input; none if it makes none.
+pub fn deflate_on<'i>(
+    threads: usize,
+    piece_bytes: &RangeInclusive<usize>,
+    mem_level: MemLevel,
+    input: impl FnOnce() -> Option<&'i [u8]>,
+    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Option<bool> {
+    let make = || new_parse(mem_level);
+    let mut blocks = Blocks::new(mem_level.block_limit_tokens());
+    parallel::deflate(threads, piece_bytes, make, &mut blocks, input, sink).map(|done| done.is_ok())
 }
 
 fn new_parse(mem_level: MemLevel) -> LazyParse<Search> {

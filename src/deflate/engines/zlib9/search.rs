@@ -52,6 +52,10 @@ impl Candidates for Search {
         self.chains.reset(input, start);
     }
 
+    fn touch(&mut self) {
+        self.chains.touch();
+    }
+
     fn fill_for(&mut self, input: &[u8], at: usize) -> usize {
         self.chains.fill_for(input, at)
     }

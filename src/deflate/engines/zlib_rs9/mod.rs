@@ -26,7 +26,6 @@ pub enum Release {
 
 /// Reusable working memory: no allocation per stream after the first.
 pub struct ZlibRs9 {
-    release: Release,
     parse: LazyParse<Search>,
     blocks: Blocks,
 }
@@ -36,8 +35,7 @@ impl ZlibRs9 {
     #[must_use]
     pub fn new(release: Release) -> Self {
         ZlibRs9 {
-            release,
-            parse: LazyParse::new(Search::new(release)),
+            parse: new_parse(release),
             blocks: Blocks::new(BLOCK_LIMIT_TOKENS),
         }
     }
@@ -47,17 +45,23 @@ impl ZlibRs9 {
     pub fn deflate(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> bool {
         self.parse.deflate(input, &mut self.blocks, sink).is_ok()
     }
+}
 
-    /// The same on so many threads, each with working memory of its own, in pieces of
-    /// the input. Their lengths are within `piece_bytes`, but for the last, and become shorter.
-    pub fn deflate_on(
-        &mut self,
-        threads: usize,
-        piece_bytes: &RangeInclusive<usize>,
-        input: &[u8],
-        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> bool {
-        let make = || LazyParse::new(Search::new(self.release));
-        parallel::deflate(input, threads, piece_bytes, make, &mut self.blocks, sink).is_ok()
-    }
+/// As [`ZlibRs9::deflate`], on so many threads, each with working memory of its own, in pieces
+/// of the input. Their lengths are within `piece_bytes`, but for the last, and become shorter.
+/// The threads find their memory while `input` makes the input; none if it makes none.
+pub fn deflate_on<'i>(
+    threads: usize,
+    piece_bytes: &RangeInclusive<usize>,
+    release: Release,
+    input: impl FnOnce() -> Option<&'i [u8]>,
+    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Option<bool> {
+    let make = || new_parse(release);
+    let mut blocks = Blocks::new(BLOCK_LIMIT_TOKENS);
+    parallel::deflate(threads, piece_bytes, make, &mut blocks, input, sink).map(|done| done.is_ok())
+}
+
+fn new_parse(release: Release) -> LazyParse<Search> {
+    LazyParse::new(Search::new(release))
 }

@@ -104,6 +104,10 @@ impl Candidates for Search {
         self.byte_behind = (self.release == Release::V05).then(|| byte_behind(input));
     }
 
+    fn touch(&mut self) {
+        self.chains.touch();
+    }
+
     fn fill_for(&mut self, input: &[u8], at: usize) -> usize {
         self.chains.fill_for(input, at)
     }

@@ -72,6 +72,9 @@ pub(in super::super) trait Candidates {
     /// Starts anew, with no position known before `start`.
     fn reset(&mut self, input: &[u8], start: usize);
 
+    /// Writes to all memory, so that the system finds it now.
+    fn touch(&mut self);
+
     /// Makes known what a search at `at` may look at: all before it, and the longest match
     /// beyond. Returns the first position for which there is more to be made known.
     fn fill_for(&mut self, input: &[u8], at: usize) -> usize;
@@ -122,6 +125,11 @@ impl<C: Candidates> LazyParse<C> {
     pub(in super::super) fn reset(&mut self, input: &[u8], start: usize) {
         self.candidates.reset(input, start.saturating_sub(WINDOW_BYTES));
         self.candidates.fill_for(input, start);
+    }
+
+    /// Writes to all memory, so that the system finds it now.
+    pub(in super::super) fn touch(&mut self) {
+        self.candidates.touch();
     }
 
     /// Prepares to look at `at`. Until the position returned, nothing is to be prepared.

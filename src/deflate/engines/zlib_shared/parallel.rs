@@ -14,6 +14,7 @@ use super::lazy::{Candidates, LazyParse, State};
 use super::trees::Token;
 use std::iter;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -36,7 +37,7 @@ fn piece_ends(threads: usize, piece_bytes: &RangeInclusive<usize>, input_bytes: 
 }
 
 /// For so long two parses may take to become one. Pieces are no shorter.
-const OVERLAP_BYTES: usize = 8 << 10;
+const OVERLAP_BYTES: usize = 2 << 10;
 
 /// A state, and the tokens of the piece that come before it.
 type Mark = (State, usize);
@@ -95,71 +96,106 @@ impl Piece {
     }
 }
 
-/// Deflates `input` in pieces, their lengths within `piece_bytes`, on `threads` threads and this one, which
-/// only writes the blocks.
-pub(in super::super) fn deflate<C: Candidates>(
-    input: &[u8],
+/// Deflates what `input` gives in pieces, their lengths within `piece_bytes`, on `threads`
+/// threads and this one, which only makes the input and writes the blocks. The threads find
+/// their memory while the input is made. None if there is no input.
+pub(in super::super) fn deflate<'i, C: Candidates>(
     threads: usize,
     piece_bytes: &RangeInclusive<usize>,
     make: impl Fn() -> LazyParse<C> + Sync,
     blocks: &mut Blocks,
+    input: impl FnOnce() -> Option<&'i [u8]>,
     sink: &mut Sink<'_>,
-) -> Result<(), BrokenOff> {
+) -> Option<Result<(), BrokenOff>> {
     blocks.reset();
     let threads = threads.max(1);
-    let ends = piece_ends(threads, piece_bytes, input.len());
-    let next_number = AtomicUsize::new(0);
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(threads);
-        for _ in 0..threads.min(ends.len()) {
-            let (ends, next_number, make, sender) = (&ends, &next_number, &make, sender.clone());
-            let work = move || parse_pieces(input, ends, next_number, make(), &sender);
+        let start = |_| {
+            let (give, given) = sync_channel::<Work<'i>>(1);
+            let (make, sender) = (&make, sender.clone());
+            let parse = move || {
+                let mut parse = make();
+                parse.touch();
+                if let Ok(work) = given.recv() {
+                    work.parse_pieces(parse, &sender);
+                }
+            };
             // What one that cannot be started would have parsed is left to the others or,
             // if there are none, to this one.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        drop(sender);
-        let mut parsed = InOrder::of(receiver, ends.len());
-        let mut own = None;
-        let mut parse_here = |from, number: usize| {
-            let parse = own.get_or_insert_with(&make);
-            Piece::parse(parse, input, from, ends[number])
+            thread::Builder::new().spawn_scoped(scope, parse).ok().map(|_| give)
         };
-        let mut piece = parsed.next(0).unwrap_or_else(|| parse_here(State::decided(0), 0));
-        let mut first_token = 0;
-        for number in 1..ends.len() {
-            let next = parsed.next(number);
-            let met = next.and_then(|next| piece.meets(&next).map(|met| (next, met)));
-            let (next, (end, next_first)) = met.unwrap_or_else(|| {
-                let next = parse_here(piece.state, number);
-                (next, (piece.tokens.len(), 0))
-            });
-            blocks.extend(input, &piece.tokens[first_token..end], sink)?;
-            (piece, first_token) = (next, next_first);
+        let started: Vec<_> = (0..threads).filter_map(start).collect();
+        drop(sender);
+        let input = input()?;
+        let work = Work {
+            input,
+            ends: piece_ends(threads, piece_bytes, input.len()).into(),
+            next_number: Arc::default(),
+        };
+        for give in started {
+            // One that has ended parses nothing.
+            let _ = give.send(work.clone());
         }
-        blocks.extend(input, &piece.tokens[first_token..], sink)?;
-        blocks.finish(input, piece.state.last_literal(input), sink)
+        let mut parsed = InOrder::of(receiver, work.ends.len());
+        Some(write_blocks(&work, &mut parsed, &make, blocks, sink))
     })
 }
 
-/// Parses one piece after the other that no other thread has taken, for as long as somebody
-/// wants them.
-fn parse_pieces<C: Candidates>(
-    input: &[u8],
-    ends: &[usize],
-    next_number: &AtomicUsize,
-    mut parse: LazyParse<C>,
-    sender: &SyncSender<(usize, Piece)>,
-) {
-    loop {
-        let number = next_number.fetch_add(1, Ordering::Relaxed);
-        let Some(&end) = ends.get(number) else {
-            return;
-        };
-        let start = number.checked_sub(1).map_or(0, |before| ends[before]);
-        let piece = Piece::parse(&mut parse, input, State::decided(start), end);
-        if sender.send((number, piece)).is_err() {
-            return;
+/// Writes the blocks of all pieces, as they are parsed.
+fn write_blocks<C: Candidates>(
+    work: &Work<'_>,
+    parsed: &mut InOrder,
+    make: impl Fn() -> LazyParse<C>,
+    blocks: &mut Blocks,
+    sink: &mut Sink<'_>,
+) -> Result<(), BrokenOff> {
+    let Work { input, ends, .. } = work;
+    let mut own = None;
+    let mut parse_here = |from, number: usize| {
+        let parse = own.get_or_insert_with(&make);
+        Piece::parse(parse, input, from, ends[number])
+    };
+    let mut piece = parsed.next(0).unwrap_or_else(|| parse_here(State::decided(0), 0));
+    let mut first_token = 0;
+    for number in 1..ends.len() {
+        let next = parsed.next(number);
+        let met = next.and_then(|next| piece.meets(&next).map(|met| (next, met)));
+        let (next, (end, next_first)) = met.unwrap_or_else(|| {
+            let next = parse_here(piece.state, number);
+            (next, (piece.tokens.len(), 0))
+        });
+        blocks.extend(input, &piece.tokens[first_token..end], sink)?;
+        (piece, first_token) = (next, next_first);
+    }
+    blocks.extend(input, &piece.tokens[first_token..], sink)?;
+    blocks.finish(input, piece.state.last_literal(input), sink)
+}
+
+/// What threads share.
+#[derive(Clone)]
+struct Work<'i> {
+    input: &'i [u8],
+    /// Where each piece ends.
+    ends: Arc<[usize]>,
+    /// The first piece that none has taken.
+    next_number: Arc<AtomicUsize>,
+}
+
+impl Work<'_> {
+    /// Parses one piece after the other that no other thread has taken, for as long as
+    /// somebody wants them.
+    fn parse_pieces<C: Candidates>(&self, mut parse: LazyParse<C>, sender: &SyncSender<(usize, Piece)>) {
+        loop {
+            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+            let Some(&end) = self.ends.get(number) else {
+                return;
+            };
+            let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+            let piece = Piece::parse(&mut parse, self.input, State::decided(start), end);
+            if sender.send((number, piece)).is_err() {
+                return;
+            }
         }
     }
 }
