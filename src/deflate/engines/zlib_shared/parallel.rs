@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 /// Lengths of pieces: to fill the window before one and to parse what it shares with the
-/// next costs as much as some 32 KiB more.
+/// next costs as much as some 16 KiB more.
 pub(in super::super) const PIECE_BYTES: RangeInclusive<usize> = 128 << 10..=1 << 20;
 
 /// Where the pieces end. Each is its share of half of what is left: the last ones are short,
