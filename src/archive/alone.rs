@@ -10,14 +10,16 @@ use crate::format::normal_form::NormalForm;
 use crate::format::pack::NORMAL_FORM;
 use crate::ids::Digest;
 use crate::store::Room;
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 use std::thread;
 
 /// Shorter contents are quick either way.
 const LEAST_BYTES: usize = 256 << 10;
 
-/// The crate file that `chain` holds, if it is long and comes out right.
-pub(super) fn rebuild(chain: &Chain) -> Option<Vec<u8>> {
+/// The crate file that `chain` holds, if it is long and comes out right; then `show` sees the
+/// tar in it.
+pub(super) fn rebuild(chain: &Chain, show: impl FnOnce(&[u8])) -> Option<Vec<u8>> {
     let meta = &chain.record.meta;
     let engine = engine(meta).ok()??;
     let likely_bytes = usize::try_from(meta.content_bytes).ok()?;
@@ -30,16 +32,21 @@ pub(super) fn rebuild(chain: &Chain) -> Option<Vec<u8>> {
     let room = || Room::new(usize::try_from(longest_bytes).ok()?).ok();
     let (mut content, mut spare) = (room()?, room()?);
     let threads = thread::available_parallelism().map_or(1, usize::from);
+    let made = OnceCell::new();
     let crate_file = deflate::redo_on(threads, engine, likely_bytes, || {
         let content_bytes = decode(chain, &mut content, &mut spare)?;
         let content = &content[..content_bytes];
-        let tar = match meta.transform {
-            NORMAL_FORM => tar_of(content, &mut spare)?,
-            _ => content,
-        };
-        Some((tar, recipe(meta, engine, tar)))
+        let tar = made.get_or_init(|| match meta.transform {
+            NORMAL_FORM => tar_of(content, &mut spare),
+            _ => Some(content),
+        });
+        tar.map(|tar| (tar, recipe(meta, engine, tar)))
     })?;
-    (Digest::of(&crate_file) == meta.id()).then_some(crate_file)
+    if Digest::of(&crate_file) != meta.id() {
+        return None;
+    }
+    made.into_inner()?.map(show);
+    Some(crate_file)
 }
 
 /// Decodes the content of `chain` into the front of `content`, and says how long it is.
@@ -47,11 +54,8 @@ fn decode(chain: &Chain, content: &mut Room, spare: &mut Room) -> Option<usize> 
     let bases = chain.bases.iter().rev().map(|(_, record)| record);
     let (mut start, mut content_bytes) = (chain.start.as_deref(), 0);
     for record in bases.chain([&chain.record]) {
-        let base = match start.take() {
-            Some(start) => Some(start.as_slice()),
-            None => Some(&content[..content_bytes]).filter(|_| record.meta.base.is_some()),
-        };
-        content_bytes = decode_frame(spare, record, base)?;
+        let base = start.take().map_or(&content[..content_bytes], Vec::as_slice);
+        content_bytes = decode_frame(spare, record, record.meta.base.map(|_| base))?;
         std::mem::swap(content, spare);
     }
     Some(content_bytes)
@@ -157,8 +161,12 @@ mod tests {
             for (file, digest) in &files {
                 let chain = chain(&archive, digest);
                 assert!(chain.record.meta.engine > 0);
-                assert!(rebuild(&chain).as_ref() == Some(file), "{engine:?}");
+                let mut shown = Vec::new();
+                let rebuilt = rebuild(&chain, |tar| shown = tar.to_vec());
+                assert!(rebuilt.as_ref() == Some(file), "{engine:?}");
+                assert!(shown == deflate::gunzip(file).unwrap(), "{engine:?}");
                 assert!(archive.read_crate(digest).unwrap() == *file);
+                assert!(*archive.read_checked_tar(digest).unwrap() == shown);
             }
         }
     }
@@ -170,7 +178,7 @@ mod tests {
         let files = [short, odd].map(|file| (file.clone(), Digest::of(&file)));
         let (_folder, archive) = archive_of(&files);
         for (file, digest) in &files {
-            assert_eq!(rebuild(&chain(&archive, digest)), None);
+            assert_eq!(rebuild(&chain(&archive, digest), |_| unreachable!()), None);
             assert!(archive.read_crate(digest).unwrap() == *file);
         }
         assert_eq!(chain(&archive, &files[1].1).record.meta.engine, 0);
@@ -181,9 +189,12 @@ mod tests {
         let file = crate_file(Engine::Zlib9Mem8, 1, 3, 200_000);
         let digest = Digest::of(b"another");
         let (_folder, archive) = archive_of(&[(file.clone(), digest)]);
-        assert_eq!(rebuild(&chain(&archive, &digest)), None);
+        assert_eq!(rebuild(&chain(&archive, &digest), |_| unreachable!()), None);
+        let came_out = format!("came out as {}", Digest::of(&file));
         let error = archive.read_crate(&digest).unwrap_err().to_string();
-        assert!(error.contains(&format!("came out as {}", Digest::of(&file))), "{error}");
+        assert!(error.contains(&came_out), "{error}");
+        let error = archive.read_checked_tar(&digest).unwrap_err().to_string();
+        assert!(error.contains(&came_out), "{error}");
     }
 
     #[test]
@@ -196,6 +207,6 @@ mod tests {
         chain.bases.push((chain.entry, self::chain(&archive, &digest).record));
         chain.record.meta.base = Some(digest.0);
         chain.record.meta.content_bytes -= 1;
-        assert_eq!(rebuild(&chain), None);
+        assert_eq!(rebuild(&chain, |_| unreachable!()), None);
     }
 }

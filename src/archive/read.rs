@@ -31,10 +31,8 @@ impl Archive {
     /// When it is not held or cannot be given back exactly.
     pub fn read_crate(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
-        let mut chain = self.read_chain(&entry, &|_| None)?;
-        // One that is decoded is kept for the next.
-        chain.decode_seed(&|entry, content| self.seed_cache.offer(entry, content))?;
-        if let Some(crate_file) = alone::rebuild(&chain) {
+        let chain = self.read_chain_alone(&entry)?;
+        if let Some(crate_file) = alone::rebuild(&chain, |_| ()) {
             return Ok(crate_file);
         }
         let (meta, content) = self.decode_chain(chain)?;
@@ -59,7 +57,13 @@ impl Archive {
     /// When it is not held, or not what its digest says.
     pub fn read_checked_tar(&self, digest: &Digest) -> Result<Arc<Vec<u8>>, Error> {
         let entry = self.find(digest)?.ok_or(Error::NotHeld { digest: *digest })?;
-        let (meta, content) = self.decode(&entry, &|_| None)?;
+        let chain = self.read_chain_alone(&entry)?;
+        let mut checked = None;
+        alone::rebuild(&chain, |tar| checked = Some(Arc::new(tar.to_vec())));
+        if let Some(tar) = checked {
+            return Ok(tar);
+        }
+        let (meta, content) = self.decode_chain(chain)?;
         checked_tar_of(&entry, &meta, content)
     }
 
@@ -134,6 +138,13 @@ impl Archive {
     ) -> Result<Chain, Error> {
         let cached = |digest: &Digest| cached(digest).or_else(|| self.seed_cache.get(digest));
         chain::read(&*self.medium, entry, &|digest| self.find(digest), &cached)
+    }
+
+    /// As [`Archive::read_chain`], its seed decoded: what it takes is kept for the next.
+    fn read_chain_alone(&self, entry: &Entry) -> Result<Chain, Error> {
+        let mut chain = self.read_chain(entry, &|_| None)?;
+        chain.decode_seed(&|entry, content| self.seed_cache.offer(entry, content))?;
+        Ok(chain)
     }
 
     fn decode_chain(&self, chain: Chain) -> Result<(RecordMeta, Arc<Vec<u8>>), Error> {
