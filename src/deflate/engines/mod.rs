@@ -4,6 +4,7 @@
 //! engines do the work; the library that each stands for is what it is tested against,
 //! and what is asked when a stored digest disagrees.
 
+mod alphabet;
 mod bits;
 mod chains;
 mod library;

@@ -1,7 +1,7 @@
 //! One kind of chains each: of a library's buckets, and of equal strings.
 
+use super::super::alphabet::MATCH_LEAST_BYTES;
 use super::super::slices::word32;
-use super::super::zlib_shared::trees::MATCH_LEAST_BYTES;
 use super::STRING_BYTES;
 use super::rarity::rarity;
 use super::ring::{Ring, kept_head, no_head, zeroed};

@@ -14,7 +14,7 @@ mod period;
 mod rarity;
 mod ring;
 
-use super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
+use super::alphabet::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 pub(super) use links::HashBits;
 use links::{Buckets, StringChains};
 use period::Period;

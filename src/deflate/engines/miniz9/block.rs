@@ -1,5 +1,8 @@
 //! One deflate block: its tokens while it grows, and how it is written.
 
+use super::super::alphabet::{
+    END_OF_BLOCK, FIRST_LENGTH_CODE, LENGTH_ALPHABET_ORDER, LENGTH_CLASSES, distance_code, distance_extra_bits,
+};
 use super::super::bits::BitWriter;
 use super::huffman::Codes;
 
@@ -21,59 +24,8 @@ const MATCH: u32 = 1 << 31;
 
 const LENGTH_SYMBOLS: usize = 288;
 const DISTANCE_SYMBOLS: usize = 32;
-const END_OF_BLOCK: usize = 256;
-/// Order in which deflate sends the lengths of the code length code.
-const PACKED_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 /// Extra bits of the code length symbols 16, 17 and 18.
 const PACKED_EXTRA_BITS: [u32; 3] = [2, 3, 7];
-
-/// Symbol and extra bits of each match length - 3.
-const LENGTH_CODES: [(u16, u8); 256] = length_codes();
-/// Symbol and extra bits of each distance - 1 below 256, then of each 128th.
-const DISTANCE_CODES: [(u8, u8); 512] = distance_codes();
-
-const fn length_codes() -> [(u16, u8); 256] {
-    let mut codes = [(0, 0); 256];
-    let mut above = 0;
-    while above < 255 {
-        codes[above] = if above < 8 {
-            (257 + above as u16, 0)
-        } else {
-            let extra_bits = above.ilog2() - 2;
-            let quarter = (above >> extra_bits) as u16 & 3;
-            (257 + 4 * (extra_bits as u16 + 1) + quarter, extra_bits as u8)
-        };
-        above += 1;
-    }
-    // The longest length has a symbol of its own.
-    codes[255] = (285, 0);
-    codes
-}
-
-const fn distance_codes() -> [(u8, u8); 512] {
-    let mut codes = [(0, 0); 512];
-    let mut at = 0;
-    while at < 512 {
-        let above = if at < 256 { at } else { (at - 256) << 7 };
-        codes[at] = if above < 4 {
-            (above as u8, 0)
-        } else {
-            let extra_bits = above.ilog2() - 1;
-            let half = (above >> extra_bits) as u8 & 1;
-            (2 * (extra_bits as u8 + 1) + half, extra_bits as u8)
-        };
-        at += 1;
-    }
-    codes
-}
-
-/// Symbol and extra bits of a distance - 1.
-#[inline]
-fn distance_code(above: usize) -> (usize, u32) {
-    let at = if above < 256 { above } else { 256 + (above >> 7) };
-    let (symbol, extra_bits) = DISTANCE_CODES[at & 511];
-    (usize::from(symbol & 31), u32::from(extra_bits & 15))
-}
 
 /// The block being gathered. All parts are reused from block to block.
 pub(super) struct Block {
@@ -126,8 +78,8 @@ impl Block {
         let (length, distance) = (len_bytes - 3, distance_bytes - 1);
         self.push(MATCH | (length as u32) << 16 | distance as u32, 3);
         self.input_bytes += len_bytes;
-        self.length_counts[usize::from(LENGTH_CODES[length & 255].0)] += 1;
-        self.distance_counts[distance_code(distance).0] += 1;
+        self.length_counts[FIRST_LENGTH_CODE + usize::from(LENGTH_CLASSES[length & 255].code)] += 1;
+        self.distance_counts[distance_code(distance as u16) % DISTANCE_SYMBOLS] += 1;
     }
 
     #[inline]
@@ -230,11 +182,12 @@ impl Block {
         // Code and extra bits of every length, laid side by side once per block.
         let mut lengths = [(0u32, 0u32); 256];
         for (length, made) in lengths.iter_mut().enumerate() {
-            let (symbol, extra_bits) = LENGTH_CODES[length];
-            let len_bits = u32::from(length_codes.len_bits[usize::from(symbol)]);
-            let extra = length as u32 & ((1 << extra_bits) - 1);
-            let bits = u32::from(length_codes.bits[usize::from(symbol)]) | extra << len_bits;
-            *made = (bits, len_bits + u32::from(extra_bits));
+            let class = LENGTH_CLASSES[length];
+            let symbol = FIRST_LENGTH_CODE + usize::from(class.code);
+            let len_bits = u32::from(length_codes.len_bits[symbol]);
+            let extra = length as u32 - u32::from(class.first);
+            let bits = u32::from(length_codes.bits[symbol]) | extra << len_bits;
+            *made = (bits, len_bits + u32::from(class.extra_bits));
         }
         for &token in &self.tokens[..self.token_count] {
             if token & MATCH == 0 {
@@ -243,7 +196,8 @@ impl Block {
             } else {
                 let (bits, len_bits) = lengths[(token >> 16 & 0xff) as usize];
                 let distance = (token & 0x7fff) as usize;
-                let (symbol, extra_bits) = distance_code(distance);
+                let symbol = distance_code(distance as u16) % DISTANCE_SYMBOLS;
+                let extra_bits = distance_extra_bits(symbol);
                 let code_bits = u32::from(distance_codes.len_bits[symbol]);
                 let extra = distance as u64 & ((1 << extra_bits) - 1);
                 let behind = u64::from(distance_codes.bits[symbol]) | extra << code_bits;
@@ -329,7 +283,7 @@ impl PackedLengths {
     }
 
     fn order_count(&self) -> usize {
-        let last = PACKED_ORDER
+        let last = LENGTH_ALPHABET_ORDER
             .iter()
             .rposition(|&symbol| self.codes.len_bits[symbol] != 0);
         last.map_or(4, |last| last + 1)
@@ -349,7 +303,7 @@ impl PackedLengths {
         out.put(self.length_count as u64 - 257, 5);
         out.put(self.distance_count as u64 - 1, 5);
         out.put(order_count as u64 - 4, 4);
-        for &symbol in &PACKED_ORDER[..order_count] {
+        for &symbol in &LENGTH_ALPHABET_ORDER[..order_count] {
             out.put(u64::from(self.codes.len_bits[symbol]), 3);
         }
         for &(symbol, extra) in &self.runs[..self.run_count] {

@@ -10,10 +10,10 @@
 //! - climbs from match to longer match on chains of equal 4-byte strings (`chains`), and
 //!   looks at the buckets themselves only for matches of 3 bytes.
 
+use super::super::alphabet::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::super::chains::climb::{Match, Place, climb};
 use super::super::chains::{Chains, HashBits};
 use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, Window};
-use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 
 /// Matches of the least length count only up to this distance.
 const LEAST_MATCH_DISTANCE_BYTES: usize = 4096;

@@ -14,11 +14,11 @@
 //! - otherwise follows the library from stair to stair: the positions within a bucket are
 //!   numbered (*ordinals*), so what it spends between two of them is a subtraction.
 
+use super::super::alphabet::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::super::chains::climb::{Match, Place, climb};
 use super::super::chains::{Chains, HashBits};
 use super::super::slices::{common_length, word32};
 use super::super::zlib_shared::lazy::{Candidates, DISTANCE_LIMIT_BYTES, WINDOW_BYTES, Window};
-use super::super::zlib_shared::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::Release;
 
 /// Entries of chains that the library compares in one search, without those it jumps to.

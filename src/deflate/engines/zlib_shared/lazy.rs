@@ -1,9 +1,10 @@
 //! The lazy parse of level 9: a match is taken only when the next position has no longer one.
 
 use super::super::Sink;
+use super::super::alphabet::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES};
 use super::super::chains::climb::Match;
 use super::blocks::{Blocks, BrokenOff};
-use super::trees::{MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES, Token};
+use super::trees::Token;
 
 /// The window is twice this long, and moves on by this much.
 pub(in super::super) const WINDOW_BYTES: usize = 32_768;

@@ -1,15 +1,12 @@
 //! zlib's block writer: the tokens of a block and what they need in codes, and the choice
 //! between a stored, a fixed and a dynamic block.
 
+use super::super::alphabet::{
+    DISTANCE_CODES, END_OF_BLOCK, FIRST_LENGTH_CODE, LENGTH_ALPHABET, LENGTH_ALPHABET_ORDER, LENGTH_CLASSES,
+    MATCH_LEAST_BYTES, MATCH_LIMIT_BYTES, distance_code, distance_extra_bits, first_distance,
+};
 use super::super::bits::BitWriter;
 use super::huffman::{CODE_LIMIT_BITS, Code, CodeWord, LITERAL_CODES};
-use std::hint::select_unpredictable;
-
-const DISTANCE_CODES: usize = 30;
-/// The alphabet that code lengths are themselves coded in.
-const LENGTH_ALPHABET: usize = 19;
-const END_OF_BLOCK: usize = 256;
-const FIRST_LENGTH_CODE: usize = 257;
 
 const LENGTH_ALPHABET_LIMIT_BITS: u8 = 7;
 
@@ -17,98 +14,9 @@ const REPEAT_PREVIOUS: u8 = 16;
 const REPEAT_ZERO_SHORT: u8 = 17;
 const REPEAT_ZERO_LONG: u8 = 18;
 
-/// The order in which the lengths of the length alphabet's own codes are sent.
-const LENGTH_ALPHABET_ORDER: [usize; LENGTH_ALPHABET] =
-    [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
-
-/// The longest match deflate can express.
-pub(in super::super) const MATCH_LIMIT_BYTES: usize = 258;
-/// The shortest match deflate can express.
-pub(in super::super) const MATCH_LEAST_BYTES: usize = 3;
-
 /// Match lengths, less [`MATCH_LEAST_BYTES`], and byte values share one table of 512
 /// entries, so that coding a token takes no branch on what it is.
 const LENGTHS_FROM: usize = 256;
-
-/// Length code and count of extra bits for each match length less [`MATCH_LEAST_BYTES`],
-/// and the first length of the code.
-const LENGTH_CLASSES: [Class; 256] = {
-    let mut classes = [Class {
-        code: 0,
-        extra_bits: 0,
-        first: 0,
-    }; 256];
-    let (mut code, mut length) = (0, 0);
-    while length < 256 {
-        // Eight codes without extra bits, then four for each number of extra bits.
-        let extra_bits = if code < 8 { 0 } else { code / 4 - 1 };
-        let next = length + (1 << extra_bits);
-        let first = length as u16;
-        while length < next {
-            classes[length] = Class {
-                code,
-                extra_bits,
-                first,
-            };
-            length += 1;
-        }
-        code += 1;
-    }
-    // 258 bytes have a code of their own, although the code before could express them.
-    classes[255] = Class {
-        code: 28,
-        extra_bits: 0,
-        first: 255,
-    };
-    classes
-};
-
-/// Distance codes: the first 256 entries for a distance less 1 below 256, the rest for
-/// its upper bits, since larger codes change only every 128 distances. A literal's distance
-/// of 0, less 1, has the last one.
-const DISTANCE_TABLE: [u8; 768] = {
-    let mut table = [NO_DISTANCE as u8; 768];
-    let mut code = 0;
-    while code < DISTANCE_CODES {
-        let (first, extra_bits) = (first_distance(code), distance_extra_bits(code));
-        let (mut at, end) = (first, first + (1 << extra_bits));
-        while at < end {
-            if at < 256 {
-                table[at] = code as u8;
-                at += 1;
-            } else {
-                table[256 + (at >> 7)] = code as u8;
-                at += 128;
-            }
-        }
-        code += 1;
-    }
-    table
-};
-
-/// Stands for the distance of a literal, which is coded in no bits at all.
-const NO_DISTANCE: usize = DISTANCE_CODES;
-
-/// One of deflate's length codes, as seen from a length.
-#[derive(Clone, Copy)]
-struct Class {
-    code: u8,
-    extra_bits: u8,
-    first: u16,
-}
-
-const fn distance_extra_bits(code: usize) -> u32 {
-    if code < 4 { 0 } else { (code / 2 - 1) as u32 }
-}
-
-/// The first distance of a code, less 1.
-const fn first_distance(code: usize) -> usize {
-    if code < 4 {
-        code
-    } else {
-        (2 + code % 2) << (code / 2 - 1)
-    }
-}
 
 /// One literal or one match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,10 +55,7 @@ impl Token {
 
     #[inline(always)]
     fn distance_code(self) -> usize {
-        let distance_less_1 = ((self.0 >> 16) as u16).wrapping_sub(1);
-        // How far away a match is cannot be foreseen.
-        let place = select_unpredictable(distance_less_1 < 256, distance_less_1, 256 + (distance_less_1 >> 7));
-        usize::from(DISTANCE_TABLE[usize::from(place)])
+        distance_code(((self.0 >> 16) as u16).wrapping_sub(1))
     }
 }
 
