@@ -118,18 +118,21 @@ pub fn redo_on<'t>(
     let made = OnceCell::new();
     let tar = || {
         let (tar, recipe) = make()?;
-        made.set(recipe).ok()?;
+        made.set((tar.len(), recipe)).ok()?;
         Some(tar)
     };
-    let mut stream = Vec::with_capacity(likely_bytes / 4);
+    let mut stream = Vec::new();
     engine.deflate_on(threads, likely_bytes, tar, &mut |bytes| {
-        if stream.is_empty() {
-            stream.extend(made.get().iter().flat_map(|recipe: &&Recipe| &recipe.header));
+        // Only what is there gets memory, whatever was likely.
+        if let (true, Some((tar_bytes, recipe))) = (stream.is_empty(), made.get()) {
+            stream.reserve(tar_bytes / 4);
+            stream.extend_from_slice(&recipe.header);
         }
         stream.extend_from_slice(bytes);
         ControlFlow::Continue(())
     })?;
-    stream.extend_from_slice(&made.into_inner()?.trailer);
+    let (_, recipe) = made.into_inner()?;
+    stream.extend_from_slice(&recipe.trailer);
     Some(stream)
 }
 

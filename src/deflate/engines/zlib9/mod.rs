@@ -73,8 +73,7 @@ pub fn deflate_on<'i>(
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Option<bool> {
     let make = || new_parse(mem_level);
-    let mut blocks = Blocks::new(mem_level.block_limit_tokens());
-    parallel::deflate(threads, piece_bytes, make, &mut blocks, input, sink).map(|done| done.is_ok())
+    parallel::deflate(threads, piece_bytes, make, mem_level.block_limit_tokens(), input, sink)
 }
 
 fn new_parse(mem_level: MemLevel) -> LazyParse<Search> {

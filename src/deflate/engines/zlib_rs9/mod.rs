@@ -58,8 +58,7 @@ pub fn deflate_on<'i>(
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Option<bool> {
     let make = || new_parse(release);
-    let mut blocks = Blocks::new(BLOCK_LIMIT_TOKENS);
-    parallel::deflate(threads, piece_bytes, make, &mut blocks, input, sink).map(|done| done.is_ok())
+    parallel::deflate(threads, piece_bytes, make, BLOCK_LIMIT_TOKENS, input, sink)
 }
 
 fn new_parse(release: Release) -> LazyParse<Search> {

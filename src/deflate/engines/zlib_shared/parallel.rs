@@ -98,16 +98,17 @@ impl Piece {
 
 /// Deflates what `input` gives in pieces, their lengths within `piece_bytes`, on `threads`
 /// threads and this one, which only makes the input and writes the blocks. The threads find
-/// their memory while the input is made. None if there is no input.
+/// their memory while the input is made. None if there is no input; false if the sink broke
+/// off.
 pub(in super::super) fn deflate<'i, C: Candidates>(
     threads: usize,
     piece_bytes: &RangeInclusive<usize>,
     make: impl Fn() -> LazyParse<C> + Sync,
-    blocks: &mut Blocks,
+    block_limit_tokens: usize,
     input: impl FnOnce() -> Option<&'i [u8]>,
     sink: &mut Sink<'_>,
-) -> Option<Result<(), BrokenOff>> {
-    blocks.reset();
+) -> Option<bool> {
+    let mut blocks = Blocks::new(block_limit_tokens);
     let threads = threads.max(1);
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(threads);
@@ -138,7 +139,7 @@ pub(in super::super) fn deflate<'i, C: Candidates>(
             let _ = give.send(work.clone());
         }
         let mut parsed = InOrder::of(receiver, work.ends.len());
-        Some(write_blocks(&work, &mut parsed, &make, blocks, sink))
+        Some(write_blocks(&work, &mut parsed, &make, &mut blocks, sink).is_ok())
     })
 }
 
